@@ -1,0 +1,1 @@
+"""Speed and memory measures; `python -m benchmarks` prints them all."""

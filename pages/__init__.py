@@ -1,0 +1,1 @@
+"""The screens, one file a page: read the session, draw widgets, call one service, show it."""

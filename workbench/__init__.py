@@ -1,0 +1,1 @@
+"""What a person does with a model, without a user interface: services, jobs, tables, figures."""
