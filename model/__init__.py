@@ -1,0 +1,1 @@
+"""The science: transformer, blocks, locality, training. No user interface, no figures."""

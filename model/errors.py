@@ -1,0 +1,44 @@
+"""Errors that a person can act on: each says subject, value, rule and remedy."""
+
+from __future__ import annotations
+
+_LONGEST_VALUE = 80
+
+
+class LocalistError(ValueError):
+    """Base of all errors that input can cause.
+
+    `LocalistError("Dial", 1.5, "must lie in [0, 1]", "Choose a value in [0, 1]")` reads
+    "Dial is 1.5: must lie in [0, 1]. Choose a value in [0, 1]."
+    """
+
+    def __init__(self, subject: str, value: object, rule: str, remedy: str) -> None:
+        self.subject, self.value, self.rule, self.remedy = subject, value, rule, remedy
+        shown = repr(value)
+        if len(shown) > _LONGEST_VALUE:
+            shown = shown[: _LONGEST_VALUE - 1] + "…"
+        super().__init__(f"{subject} is {shown}: {rule}. {remedy.rstrip('.')}.")
+
+
+class DialError(LocalistError):
+    """A dial, schedule, gain or temperature outside its range."""
+
+
+class TextError(LocalistError):
+    """Text that cannot be encoded, is empty, or is beyond a stated limit."""
+
+
+class PartitionError(LocalistError):
+    """Blocks, lexicon or reads that contradict each other or their file format."""
+
+
+class CheckpointError(LocalistError):
+    """A model directory that is missing, cut short, altered or of another format."""
+
+
+class ModelNotFoundError(LocalistError):
+    """A model name that no listed directory answers to."""
+
+
+class DeviceError(LocalistError):
+    """A device that this machine does not have."""

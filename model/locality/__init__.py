@@ -1,0 +1,1 @@
+"""Locality: the dial, the relevance it acts on, and what is measured of the patterns."""

@@ -1,0 +1,1 @@
+"""Training: data, presets, and the loop as a generator of events."""

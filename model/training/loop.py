@@ -1,0 +1,188 @@
+"""Training as a generator of events; it knows no progress bar and no page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.locality.dial import Dial
+from model.locality.discovery import AttentionStatistics
+from model.locality.reads import Reads
+from model.locality.relevance import Relevance
+from model.training.batches import Batch, BatchStream, Documents
+from model.training.evaluate import Evaluation, evaluate
+from model.training.objective import cross_entropy
+from model.training.precision import products
+from model.training.presets import Preset
+from model.transformer.decoder import Decoder
+
+_DISCOVERY_BATCHES = 40
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step done. loss: mean of the steps since the last event, nats per token."""
+
+    step: int
+    steps: int
+    tokens: int
+    loss: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """The reads were learned at this step; from here on the dial is sampled."""
+
+    step: int
+    reads: Reads
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Validation at this step, one entry a dial value."""
+
+    step: int
+    evaluations: tuple[Evaluation, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end: the decoder is trained, the reads are its own."""
+
+    step: int
+    reads: Reads
+
+
+Event = Progress | Discovered | Evaluated | Finished
+
+
+def train(
+    decoder: Decoder,
+    training: Documents,
+    validation: Documents,
+    recipe: Preset,
+    class_names: tuple[str, ...],
+    report_every: int = 50,
+    evaluate_every: int = 1000,
+) -> Iterator[Event]:
+    """Train `decoder` in place; two CPU runs with the same threads agree bit for bit."""
+    device = decoder.cos.device
+    optimizer = _optimizer(decoder, recipe)
+    stream = iter(
+        BatchStream(training, recipe.length, recipe.batch_tokens, recipe.long_every, recipe.seed)
+    )
+    dials = torch.Generator().manual_seed(recipe.seed + 7919)
+    reads: Reads | None = None
+    losses: list[Tensor] = []
+    clock = time.monotonic()
+    for step in range(1, recipe.steps + 1):
+        if step == recipe.discovery_steps + 1 and recipe.sample_dial:
+            reads = discover(decoder, training, recipe, class_names)
+            yield Discovered(step, reads)
+        rate = learning_rate(recipe, step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        batch = next(stream)
+        dial = None if reads is None else sample_dials(recipe, len(batch.ids), dials)
+        loss = batch_loss(decoder, batch, dial, reads, recipe)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.detach())
+        if step % report_every == 0 or step == recipe.steps:
+            speed = len(losses) * recipe.batch_tokens / (time.monotonic() - clock)
+            mean = float(torch.stack(losses).mean())
+            yield Progress(step, recipe.steps, step * recipe.batch_tokens, mean, speed)
+            losses, clock = [], time.monotonic()
+        if step % evaluate_every == 0 and step < recipe.steps:
+            yield Evaluated(step, tuple(_evaluations(decoder, validation, recipe, reads)))
+            clock = time.monotonic()
+    if reads is None:
+        reads = discover(decoder, training, recipe, class_names)
+    yield Evaluated(recipe.steps, tuple(_evaluations(decoder, validation, recipe, reads)))
+    decoder.to(device)
+    yield Finished(recipe.steps, reads)
+
+
+def batch_loss(
+    decoder: Decoder, batch: Batch, dial: Dial | None, reads: Reads | None, recipe: Preset
+) -> Tensor:
+    """Mean cross-entropy of one batch, nats per token, ready for `backward`."""
+    device = decoder.cos.device
+    ids = batch.ids.to(device, non_blocking=True)
+    relevance = None
+    if reads is not None:
+        relevance = Relevance.compile(batch.classes[:, :-1].to(device), reads)
+    with products(recipe.precision, device):
+        hidden = decoder.ln_final(decoder.residual(ids[:, :-1], dial, relevance))
+    dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+    return cross_entropy(
+        hidden.flatten(0, 1).float(), decoder.unembed.weight, ids[:, 1:].flatten(), dtype
+    )
+
+
+def discover(
+    decoder: Decoder, documents: Documents, recipe: Preset, class_names: tuple[str, ...]
+) -> Reads:
+    """Reads from the decoder's own attention at dial 0 on training text (or the `self` floor)."""
+    config, n = decoder.config, len(class_names)
+    if recipe.reads == "self":
+        blocks = torch.zeros(config.n_layers, config.n_heads, n, n, dtype=torch.bool)
+        allowances = torch.zeros(config.n_layers, config.n_heads, n, 3, dtype=torch.bool)
+        allowances[..., 0] = True
+        return Reads(blocks, allowances, class_names)
+    statistics = AttentionStatistics.empty(config.n_layers, config.n_heads, n)
+    stream = BatchStream(documents, recipe.length, recipe.batch_tokens, 0, recipe.seed + 104729)
+    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(config.n_layers)]
+    nothing = Reads(
+        torch.zeros(config.n_layers, config.n_heads, n, n, dtype=torch.bool),
+        torch.zeros(config.n_layers, config.n_heads, n, 3, dtype=torch.bool),
+        class_names,
+    )
+    with torch.no_grad():
+        for _, batch in zip(range(_DISCOVERY_BATCHES), stream, strict=False):
+            ids = batch.ids[:, :-1].to(decoder.cos.device)
+            classes = batch.classes[:, :-1].to(ids.device)
+            _, cache = decoder.run_with_cache(ids, names_filter=names)
+            relation = Relevance.compile(classes, nothing).relation
+            statistics.add([cache[name] for name in names], classes, relation)
+    return statistics.choose(recipe.relevant_share, class_names)
+
+
+def sample_dials(recipe: Preset, count: int, generator: torch.Generator) -> Dial:
+    """One dial value a sequence, from the recipe's mixture of 0, 1 and the uniform between."""
+    kind, value = torch.rand(2, count, generator=generator, dtype=torch.float64)
+    value = torch.where(kind < recipe.share_zero, torch.zeros_like(value), value)
+    value = torch.where(kind >= 1 - recipe.share_one, torch.ones_like(value), value)
+    return Dial(tuple(value.tolist()), gain=recipe.gain)
+
+
+def learning_rate(recipe: Preset, step: int) -> float:
+    """Linear warm-up, flat, and a linear fall over the last 40 % to `final_rate` of the peak."""
+    fall = int(0.4 * recipe.steps)
+    warm = min(1.0, step / max(1, recipe.warmup_steps))
+    left = min(1.0, (recipe.steps - step) / max(1, fall))
+    return recipe.learning_rate * warm * (recipe.final_rate + (1 - recipe.final_rate) * left)
+
+
+def _optimizer(decoder: Decoder, recipe: Preset) -> torch.optim.Optimizer:
+    matrices = [p for p in decoder.parameters() if p.ndim == 2]
+    vectors = [p for p in decoder.parameters() if p.ndim != 2]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _evaluations(
+    decoder: Decoder, validation: Documents, recipe: Preset, reads: Reads | None
+) -> Iterator[Evaluation]:
+    for value in (0.0, 0.5, 1.0) if reads is not None else (0.0,):
+        yield evaluate(decoder, validation, Dial(value, gain=recipe.gain), reads, recipe.length)

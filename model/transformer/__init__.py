@@ -1,0 +1,1 @@
+"""The decoder with HookPoints, its config, tokenizer and checkpoints."""
