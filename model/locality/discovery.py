@@ -15,27 +15,28 @@ from torch import Tensor
 from model.locality.reads import Reads
 from model.locality.relevance import PREVIOUS, SELF, SINK
 
+_OTHER, _OWN, _PREVIOUS = range(3)
+
 
 @dataclass
 class AttentionStatistics:
-    """Sums over rows of at least two keys, gathered batch by batch; float64.
+    """Sums over rows of at least two keys, gathered batch by batch; float64, sink keys left out.
 
-    mass: [layer, head, query class, item]; cost: [query class, item], the item's share of the
-    row's keys; rows: [query class]. Items are the key classes, then self, previous, sink, each key
-    counted once by the precedence self > sink > previous > class.
+    mass: [layer, head, query class, key class, relation]; cost: [query class, key class,
+    relation], the share of the row's keys; rows: [query class]; sink_cost: [query class].
+    Relation: other, own position, previous position.
     """
 
     mass: Tensor
     cost: Tensor
     rows: Tensor
+    sink_cost: Tensor
 
     @classmethod
     def empty(cls, n_layers: int, n_heads: int, n_classes: int) -> AttentionStatistics:
-        return cls(
-            torch.zeros(n_layers, n_heads, n_classes, n_classes + 3, dtype=torch.float64),
-            torch.zeros(n_classes, n_classes + 3, dtype=torch.float64),
-            torch.zeros(n_classes, dtype=torch.float64),
-        )
+        n = n_classes
+        shapes = (n_layers, n_heads, n, n, 3), (n, n, 3), (n,), (n,)
+        return cls(*(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
 
     def add(self, patterns: list[Tensor], classes: Tensor, relation: Tensor) -> None:
         """Count one batch.
@@ -44,50 +45,57 @@ class AttentionStatistics:
         [batch, query, key] as in `Relevance`.
         """
         n = self.rows.shape[0]
-        item = torch.where(
-            (relation & SELF) > 0,
-            n,
-            torch.where(
-                (relation & SINK) > 0,
-                n + 2,
-                torch.where((relation & PREVIOUS) > 0, n + 1, classes[:, None, :]),
-            ),
-        )
+        kind = ((relation & SELF) > 0) * _OWN + ((relation & PREVIOUS) > 0) * _PREVIOUS
+        flat = ((classes[:, :, None] * n + classes[:, None, :]) * 3 + kind).flatten()
         length = classes.shape[1]
         visible = torch.ones(length, length, device=classes.device).tril()
         visible[0] = 0
-        flat = (classes[:, :, None] * (n + 3) + item).flatten()
-        per_key = (visible / visible.sum(-1, keepdim=True).clamp(min=1)).expand(item.shape)
-        self.cost += _sums(per_key.flatten(), flat, n * (n + 3)).view(n, n + 3)
+        is_sink = ((relation & SINK) > 0).flatten()
+        per_key = (visible / visible.sum(-1, keepdim=True).clamp(min=1)).expand(kind.shape)
+        by_query = (flat // (3 * n))[is_sink]
+        self.sink_cost += _sums(per_key.flatten()[is_sink], by_query, n)
+        self.cost += _sums(per_key.flatten() * ~is_sink, flat, 3 * n * n).view(n, n, 3)
         self.rows += torch.bincount(classes[:, 1:].flatten(), minlength=n).double().cpu()
         for layer, pattern in enumerate(patterns):
             for head in range(pattern.shape[1]):
-                mass = (pattern[:, head] * visible).flatten()
-                self.mass[layer, head] += _sums(mass, flat, n * (n + 3)).view(n, n + 3)
+                mass = (pattern[:, head] * visible).flatten() * ~is_sink
+                self.mass[layer, head] += _sums(mass, flat, 3 * n * n).view(n, n, 3)
 
     def choose(self, relevant_share: float, class_names: tuple[str, ...]) -> Reads:
         """Greedy by mass per key, per head, within `relevant_share` of the keys of a mean row."""
-        layers, heads, n, items = self.mass.shape
-        total_rows = self.rows.sum()
-        cost = self.cost / total_rows
-        chosen = torch.zeros(layers, heads, n, items, dtype=torch.bool)
-        chosen[..., n + 2] = True
-        sink_cost = float(cost[:, n + 2].sum())
+        layers, heads, n = self.mass.shape[:3]
+        blocks = torch.zeros(layers, heads, n, n, dtype=torch.bool)
+        allowances = torch.zeros(layers, heads, n, 3, dtype=torch.bool)
+        allowances[..., 2] = True
+        budget = relevant_share * float(self.rows.sum()) - float(self.sink_cost.sum())
         for layer in range(layers):
             for head in range(heads):
-                ratio = self.mass[layer, head] / total_rows / cost.clamp(min=1e-12)
-                ratio[:, n + 2] = -1.0
-                ratio[cost == 0] = -1.0
-                spent = sink_cost
-                for flat in torch.argsort(ratio.flatten(), descending=True, stable=True).tolist():
-                    query, item = divmod(flat, items)
-                    if ratio[query, item] <= 0:
-                        break
-                    if spent + float(cost[query, item]) > relevant_share:
-                        continue
-                    spent += float(cost[query, item])
-                    chosen[layer, head, query, item] = True
-        return Reads(chosen[..., :n].clone(), chosen[..., n:].clone(), class_names)
+                chosen = _within_budget(self.mass[layer, head], self.cost, budget)
+                blocks[layer, head], allowances[layer, head, :, :2] = chosen[:, :n], chosen[:, n:]
+        return Reads(blocks, allowances, class_names)
+
+
+def _within_budget(mass: Tensor, cost: Tensor, budget: float) -> Tensor:
+    """Chosen reads, bool [query class, key classes, then self and previous].
+
+    Each step takes the read that adds most mass per key it newly makes relevant.
+    """
+    n = mass.shape[0]
+    mass, cost = mass.clone(), cost.clone()
+    chosen = torch.zeros(n, n + 2, dtype=torch.bool)
+    closed = chosen.clone()
+    while True:
+        price = torch.cat((cost.sum(2), cost.sum(1)[:, 1:]), dim=1)
+        worth = torch.cat((mass.sum(2), mass.sum(1)[:, 1:]), dim=1)
+        open_now = ~closed & (price > 0) & (price <= budget) & (worth > 0)
+        if not open_now.any():
+            return chosen
+        ratio = torch.where(open_now, worth / price.clamp(min=1e-300), -1.0)
+        query, read = divmod(int(ratio.argmax()), n + 2)
+        budget -= float(price[query, read])
+        chosen[query, read] = closed[query, read] = True
+        covered = (query, read) if read < n else (query, slice(None), read - n + 1)
+        mass[covered], cost[covered] = 0.0, 0.0
 
 
 def _sums(values: Tensor, index: Tensor, size: int) -> Tensor:

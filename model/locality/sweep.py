@@ -48,7 +48,7 @@ def sweep_dials(
     n_dials = len(dials)
     decoder.check_length(length)
     settings = [decoder.settings(tokens.shape, dial, relevance) for dial in dials]
-    rotary = decoder.cos[:length], decoder.sin[:length]
+    rotary = decoder.rotary(length)
     later = torch.full((length, length), -LARGEST_STRENGTH, device=tokens.device).triu(1)
     x = decoder.embed(tokens)
     found: list[dict[str, Tensor]] = []

@@ -30,7 +30,7 @@ def evaluate(
     decoder: Decoder, documents: Documents, dial: Dial, reads: Reads | None, length: int
 ) -> Evaluation:
     """Score at most 1,024 packed windows of `length` tokens; measures on the first 64 of them."""
-    device = decoder.cos.device
+    device = decoder.embed.weight.device
     ids, classes = documents.packed(length + 1, seed=0)
     ids, classes = ids[:_ROWS].to(device), classes[:_ROWS].to(device)
     total = 0.0

@@ -58,7 +58,20 @@ class Finished:
     reads: Reads
 
 
-Event = Progress | Discovered | Evaluated | Finished
+@dataclass(frozen=True)
+class Snapshot:
+    """All that the rest of a run depends on, beside recipe and data, after `step` steps.
+
+    tensors: copies, on the CPU; "decoder.<name>", "optimizer.<index>.<name>" and "dials", the state
+    of the generator that draws dial values.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+    reads: Reads | None
+
+
+Event = Progress | Discovered | Evaluated | Snapshot | Finished
 
 
 def train(
@@ -69,9 +82,14 @@ def train(
     class_names: tuple[str, ...],
     report_every: int = 50,
     evaluate_every: int = 1000,
+    snapshot_every: int = 0,
+    resume: Snapshot | None = None,
 ) -> Iterator[Event]:
-    """Train `decoder` in place; two CPU runs with the same threads agree bit for bit."""
-    device = decoder.cos.device
+    """Train `decoder` in place; two CPU runs with the same threads agree bit for bit.
+
+    So does a run that goes on from a `Snapshot` of another with the same recipe and data.
+    """
+    device = decoder.embed.weight.device
     optimizer = _optimizer(decoder, recipe)
     stream = iter(
         BatchStream(training, recipe.length, recipe.batch_tokens, recipe.long_every, recipe.seed)
@@ -79,8 +97,14 @@ def train(
     dials = torch.Generator().manual_seed(recipe.seed + 7919)
     reads: Reads | None = None
     losses: list[Tensor] = []
+    first = 1
+    if resume is not None:
+        _restore(resume, decoder, optimizer, dials)
+        reads, first = resume.reads, resume.step + 1
+        for _ in range(resume.step):
+            next(stream)
     clock = time.monotonic()
-    for step in range(1, recipe.steps + 1):
+    for step in range(first, recipe.steps + 1):
         if step == recipe.discovery_steps + 1 and recipe.sample_dial:
             reads = discover(decoder, training, recipe, class_names)
             yield Discovered(step, reads)
@@ -103,6 +127,9 @@ def train(
         if step % evaluate_every == 0 and step < recipe.steps:
             yield Evaluated(step, tuple(_evaluations(decoder, validation, recipe, reads)))
             clock = time.monotonic()
+        if snapshot_every and step % snapshot_every == 0 and step < recipe.steps:
+            yield Snapshot(step, _tensors(decoder, optimizer, dials), reads)
+            clock = time.monotonic()
     if reads is None:
         reads = discover(decoder, training, recipe, class_names)
     yield Evaluated(recipe.steps, tuple(_evaluations(decoder, validation, recipe, reads)))
@@ -114,7 +141,7 @@ def batch_loss(
     decoder: Decoder, batch: Batch, dial: Dial | None, reads: Reads | None, recipe: Preset
 ) -> Tensor:
     """Mean cross-entropy of one batch, nats per token, ready for `backward`."""
-    device = decoder.cos.device
+    device = decoder.embed.weight.device
     ids = batch.ids.to(device, non_blocking=True)
     relevance = None
     if reads is not None:
@@ -147,7 +174,7 @@ def discover(
     )
     with torch.no_grad():
         for _, batch in zip(range(_DISCOVERY_BATCHES), stream, strict=False):
-            ids = batch.ids[:, :-1].to(decoder.cos.device)
+            ids = batch.ids[:, :-1].to(decoder.embed.weight.device)
             classes = batch.classes[:, :-1].to(ids.device)
             _, cache = decoder.run_with_cache(ids, names_filter=names)
             relation = Relevance.compile(classes, nothing).relation
@@ -179,6 +206,37 @@ def _optimizer(decoder: Decoder, recipe: Preset) -> torch.optim.Optimizer:
         {"params": vectors, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _tensors(
+    decoder: Decoder, optimizer: torch.optim.Optimizer, dials: torch.Generator
+) -> dict[str, Tensor]:
+    """The tensors of a `Snapshot`."""
+    found = {f"decoder.{name}": value for name, value in decoder.named_parameters()}
+    for index, state in optimizer.state_dict()["state"].items():
+        found.update({f"optimizer.{index}.{name}": value for name, value in state.items()})
+    found["dials"] = dials.get_state()
+    return {name: value.detach().to("cpu", copy=True) for name, value in found.items()}
+
+
+def _restore(
+    snapshot: Snapshot,
+    decoder: Decoder,
+    optimizer: torch.optim.Optimizer,
+    dials: torch.Generator,
+) -> None:
+    """The inverse of `_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    with torch.no_grad():
+        for name, parameter in decoder.named_parameters():
+            parameter.copy_(snapshot.tensors[f"decoder.{name}"])
+    for name, value in snapshot.tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "optimizer":
+            index, _, key = rest.partition(".")
+            state.setdefault(int(index), {})[key] = value.clone()
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    dials.set_state(snapshot.tensors["dials"])
 
 
 def _evaluations(

@@ -42,7 +42,7 @@ class Decoder(HookedRootModule):
         cos, sin = rotary_table(config)
         visible = torch.ones(config.n_ctx, config.n_ctx, dtype=torch.bool).tril()
         causal = torch.zeros(visible.shape).masked_fill(~visible, float("-inf"))
-        for name, table in (("cos", cos.float()), ("sin", sin.float()), ("causal", causal)):
+        for name, table in (("cos", cos), ("sin", sin), ("causal", causal)):
             self.register_buffer(name, table, persistent=False)
         self.setup()
 
@@ -69,7 +69,7 @@ class Decoder(HookedRootModule):
         length = tokens.shape[1]
         self.check_length(length)
         settings = self.settings(tokens.shape, dial, relevance)
-        rotary, causal = (self.cos[:length], self.sin[:length]), self.causal[:length, :length]
+        rotary, causal = self.rotary(length), self.causal[:length, :length]
         resid = self.hook_embed(self.embed(tokens))
         for index, layer in enumerate(self.blocks):
             strengths, tau = settings[index]
@@ -114,11 +114,16 @@ class Decoder(HookedRootModule):
                 found.append((None, None))
                 continue
             tau = temperature_at(each, dial.temperature) if dial.temperature != 1.0 else None
-            place = {"device": self.cos.device, "dtype": self.cos.dtype}
+            place = {"device": self.embed.weight.device, "dtype": self.embed.weight.dtype}
             found.append(
                 (strength(each, dial.gain).to(**place), None if tau is None else tau.to(**place))
             )
         return found
+
+    def rotary(self, length: int) -> tuple[Tensor, Tensor]:
+        """cos and sin of the first `length` positions, kept in float64 and rounded here once."""
+        dtype = self.embed.weight.dtype
+        return self.cos[:length].to(dtype), self.sin[:length].to(dtype)
 
     def check_length(self, length: int) -> None:
         if length > self.config.n_ctx:
