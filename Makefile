@@ -36,11 +36,11 @@ bench: ## Measure speed and memory
 	@.ci/setup app
 	$(RUN) -m benchmarks $(ARGS)
 
-train: ## Train the bundled model again, from the data in sample_data/
+train: ## Train a model into runs/ (ARGS="twin --seed 2"; without, the bundled recipe)
 	@.ci/setup app
-	$(RUN) -m workbench train $(ARGS)
+	$(RUN) -m workbench train $(or $(ARGS),bundled)
 
-data: ## Build the data in sample_data/ again, from its sources
+data: ## Build sample_data/ again from WordNet (Debian's wordnet-base)
 	@.ci/setup app
 	$(RUN) -m sample_data.build $(ARGS)
 
