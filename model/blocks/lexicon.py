@@ -1,23 +1,27 @@
 """The lexicon: how a word, or a word so far, is shared among the blocks.
 
-Keys are lower-cased strings. For a string at which the tokenizer cuts words of the training text, the
-entry is the mixture of the words that begin with it and are cut there, weighted by their counts: all
-that can be known before the next piece is read. Any other word has the entry of its own senses.
+Keys are lower-cased strings. For a string at which the tokenizer cuts words of the training text,
+the entry is the mixture of the words that begin with it and are cut there, weighted by their
+counts: all that can be known before the next piece is read. Any other word has the entry of its
+own senses.
 
-File format (lexicon.tsv): a header line, then one line a key, sorted: the key, a tab, then block names
-each followed by its share in percent; a single block with nothing behind it has the whole.
+File format (lexicon.tsv): a header line, then one line a key, sorted: the key, a tab, then block
+names each followed by its share in percent; a block with nothing behind it has the whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from model.blocks.partition import Partition
 from model.errors import PartitionError
 
-HEADER = "# localist lexicon, format 1: word or word so far, then blocks with their shares in percent"
+HEADER = (
+    "# localist lexicon, format 1: word or word so far, then blocks with their shares in percent"
+)
 
 # Regular English inflections, tried in this order where a string has no entry of its own.
 _ENDINGS = (("ies", "y"), ("s", ""), ("es", ""), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", ""))
@@ -103,7 +107,10 @@ class Lexicon:
         lines = text.splitlines()
         if not lines or lines[0] != HEADER:
             raise PartitionError(
-                "Header of the lexicon", lines[0] if lines else "", f"must be {HEADER!r}", "Save it again"
+                "Header of the lexicon",
+                lines[0] if lines else "",
+                f"must be {HEADER!r}",
+                "Save it again",
             )
         ids = {name: i for i, name in enumerate(partition.names)}
         memo: dict[str, tuple[tuple[int, int], ...]] = {}
@@ -112,7 +119,10 @@ class Lexicon:
             key, tab, row = line.partition("\t")
             if not tab or not key or key in shares:
                 raise PartitionError(
-                    f"Line {number} of the lexicon", line, "must be a new key, a tab and blocks", "Correct it"
+                    f"Line {number} of the lexicon",
+                    line,
+                    "must be a new key, a tab and blocks",
+                    "Correct it",
                 )
             if row not in memo:
                 memo[row] = _parse_row(row, ids, number)
@@ -159,7 +169,10 @@ def _parse_row(row: str, ids: Mapping[str, int], number: int) -> tuple[tuple[int
     for name, percent in zip(fields[::2], fields[1::2], strict=False):
         if name not in ids:
             raise PartitionError(
-                f"Block in line {number} of the lexicon", name, "is not in the partition", "Correct it"
+                f"Block in line {number} of the lexicon",
+                name,
+                "is not in the partition",
+                "Correct it",
             )
         if not (percent.isascii() and percent.isdigit() and 1 <= int(percent) <= 100):
             raise PartitionError(
@@ -167,7 +180,7 @@ def _parse_row(row: str, ids: Mapping[str, int], number: int) -> tuple[tuple[int
             )
         pairs.append((ids[name], int(percent)))
     distinct = {block for block, _ in pairs}
-    ordered = all(a[1] >= b[1] for a, b in zip(pairs, pairs[1:], strict=False))
+    ordered = all(a[1] >= b[1] for a, b in pairwise(pairs))
     total = sum(percent for _, percent in pairs)
     if len(fields) % 2 or len(distinct) < len(pairs) or not ordered or total > 101:
         raise PartitionError(

@@ -1,30 +1,27 @@
 """The class of every token: a function of the tokens up to it, never of those after it.
 
-A **word** is a run of letters, with the combining marks on them. An apostrophe inside a word starts
-a clitic, which is a word of its own ("dog's" is "dog" and "'s"); a hyphen ends a word. A piece with
-letters has the class of the word so far: of the last run of letters in it, together with the pieces
-before it that belong to the same run. Other pieces have the class of their shape.
+A piece with letters has the class of the word so far (see `words`): of the last word in it,
+together with the pieces before it that belong to the same word. Other pieces have the class of
+their shape.
 """
 
 from __future__ import annotations
 
-import codecs
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.blocks.lexicon import Lexicon
 from model.blocks.partition import Partition
+from model.blocks.words import START, WordState, read
 from model.errors import PartitionError
 
-THETA = 0.4
-DELTA = 0.05
-LONGEST_WORD = 40  # letters; longer runs have no entry in any lexicon, and are not kept
+THETA = 0.35
+DELTA = 0.03
 
-_APOSTROPHES = "'’"
 _QUOTES = "\"'`“”‘’«»()[]{}"
 
 
@@ -39,26 +36,11 @@ class Membership:
 
 
 @dataclass(frozen=True)
-class _State:
-    """All that the past says about the next piece: the word so far, and bytes not yet a character.
-
-    `open_apostrophe`: the last character was an apostrophe right behind a letter.
-    """
-
-    word: str = ""
-    pending: bytes = b""
-    open_apostrophe: bool = False
-
-
-@dataclass(frozen=True)
 class _Verdict:
     class_id: int
     score: float
     margin: float
     reason: str
-
-
-_START = _State()
 
 
 def membership(
@@ -75,7 +57,7 @@ def membership(
     """
     judge = _Judge(partition, lexicon, theta, delta)
     verdicts = []
-    state = _START
+    state = START
     for piece in pieces:
         raw = piece.encode("utf-8") if isinstance(piece, str) else piece
         verdict, state = judge.step(state, raw)
@@ -116,7 +98,7 @@ class MembershipTable:
         Begin-of-text tokens inside a row start a new word. Reads 3M tokens in seconds.
         """
         ids = np.asarray(ids)
-        if ids.size and not (0 <= int(ids.min()) and int(ids.max()) < len(self._token_bytes)):
+        if ids.size and (ids.min() < 0 or ids.max() >= len(self._token_bytes)):
             raise PartitionError(
                 "Token ids",
                 (int(ids.min()), int(ids.max())),
@@ -155,7 +137,7 @@ class MembershipTable:
         self._step[state * len(self._token_bytes) + token_id] = found
         return found
 
-    def _number(self, state: _State) -> int:
+    def _number(self, state: WordState) -> int:
         number = self._numbers.setdefault(state, len(self._states))
         if number == len(self._states):
             self._states.append(state)
@@ -163,8 +145,8 @@ class MembershipTable:
 
     def _forget(self) -> None:
         self._step: dict[int, tuple[int, int]] = {}
-        self._states: list[_State] = [_START]
-        self._numbers: dict[_State, int] = {_START: 0}
+        self._states: list[WordState] = [START]
+        self._numbers: dict[WordState, int] = {START: 0}
 
 
 class _Judge:
@@ -184,20 +166,18 @@ class _Judge:
         self._names = partition.names
         self._none, self._bos = partition.none_id, partition.bos_id
         self._lexicon, self._theta, self._delta = lexicon, theta, delta
-        self._words, self._shapes = partition.word_blocks(), partition.shape_blocks()
+        self._shapes = partition.shape_blocks()
 
-    def step(self, state: _State, piece: bytes | None) -> tuple[_Verdict, _State]:
+    def step(self, state: WordState, piece: bytes | None) -> tuple[_Verdict, WordState]:
         if piece is None:
-            return _Verdict(self._bos, float("nan"), float("nan"), "begin of text"), _START
-        text, pending = _decode(state.pending + piece)
-        after = replace(_advance(state, text), pending=pending)
-        letters = any(map(str.isalpha, text))
-        if not text:
+            return _Verdict(self._bos, float("nan"), float("nan"), "begin of text"), START
+        reading = read(state, piece)
+        after = reading.after
+        if reading.word:
+            return self._word(reading.word), after
+        if not reading.text:
             return self._plain(self._none, "part of a character"), after
-        if letters or (after.word and after.word != state.word):
-            word = after.word or _last_word(state, text)
-            return self._word(word), after
-        shape = _shape(text)
+        shape = _shape(reading.text)
         if shape is None:
             return self._plain(self._none, "white space or a control character"), after
         return self._plain(self._shapes.get(shape, self._none), shape), after
@@ -219,37 +199,6 @@ class _Judge:
             reason = f"lexicon: {word!r} is {best} ({numbers})"
             return _Verdict(entry.block, entry.score, entry.margin, reason)
         return _Verdict(self._none, entry.score, entry.margin, reason)
-
-
-def _decode(raw: bytes) -> tuple[str, bytes]:
-    """The whole characters of `raw` (bytes that can be none become U+FFFD), and what is left."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = decoder.decode(raw)
-    return text, decoder.getstate()[0]
-
-
-def _advance(state: _State, text: str) -> _State:
-    """Reads whole characters one by one; keeps the word that is still open at the end."""
-    word, open_apostrophe = state.word, state.open_apostrophe
-    for character in text:
-        if character.isalpha() or (word and unicodedata.category(character).startswith("M")):
-            if open_apostrophe:
-                word = "'"
-            word = (word + character.lower())[: LONGEST_WORD + 1]
-            open_apostrophe = False
-        else:
-            open_apostrophe = bool(word) and character in _APOSTROPHES and not open_apostrophe
-            if not open_apostrophe:
-                word = ""
-    return _State(word, b"", open_apostrophe)
-
-
-def _last_word(state: _State, text: str) -> str:
-    """The last word that `text` touches, for a piece that ends behind it."""
-    word = ""
-    for end in range(1, len(text) + 1):
-        word = _advance(state, text[:end]).word or word
-    return word
 
 
 def _shape(text: str) -> str | None:

@@ -21,20 +21,20 @@ BOS = "BOS"
 SHAPES = ("digits", "punctuation", "quotes")
 
 # lexnames(5WN): the 45 lexicographer categories of WordNet 3.0.
-LEXICOGRAPHER_CATEGORIES = frozenset(
-    [f"adj.{name}" for name in ("all", "pert", "ppl")]
-    + ["adv.all"]
-    + [
-        f"noun.{name}"
-        for name in """Tops act animal artifact attribute body cognition communication event feeling
-        food group location motive object person phenomenon plant possession process quantity
-        relation shape state substance time""".split()
-    ]
-    + [
-        f"verb.{name}"
-        for name in """body change cognition communication competition consumption contact creation
-        emotion motion perception possession social stative weather""".split()
-    ]
+_NOUNS = (
+    "Tops act animal artifact attribute body cognition communication event feeling food group "
+    "location motive object person phenomenon plant possession process quantity relation shape "
+    "state substance time"
+)
+_VERBS = (
+    "body change cognition communication competition consumption contact creation emotion motion "
+    "perception possession social stative weather"
+)
+CATEGORIES = (  # in the order of their file numbers
+    *("adj.all", "adj.pert", "adv.all"),
+    *(f"noun.{name}" for name in _NOUNS.split()),
+    *(f"verb.{name}" for name in _VERBS.split()),
+    "adj.ppl",
 )
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
@@ -65,7 +65,7 @@ class Block:
                 "Rename the block",
             )
         for category in self.categories:
-            if category not in LEXICOGRAPHER_CATEGORIES:
+            if category not in CATEGORIES:
                 raise PartitionError(
                     f"Category of block {self.name}",
                     category,
@@ -145,7 +145,10 @@ class Partition:
             return self.class_names.index(name)
         except ValueError:
             raise PartitionError(
-                "Block", name, "is not in this partition", f"Use one of {', '.join(self.class_names)}"
+                "Block",
+                name,
+                "is not in this partition",
+                f"Use one of {', '.join(self.class_names)}",
             ) from None
 
     def category_blocks(self) -> dict[str, int]:
@@ -175,7 +178,10 @@ class Partition:
         document = _mapping(_parse(text), "Partition file", {"format", "blocks"}, set())
         if type(document["format"]) is not int or document["format"] != FORMAT:
             raise PartitionError(
-                "Format of the partition", document["format"], f"must be {FORMAT}", "Convert the file"
+                "Format of the partition",
+                document["format"],
+                f"must be {FORMAT}",
+                "Convert the file",
             )
         if not isinstance(document["blocks"], list):
             raise PartitionError(
@@ -213,7 +219,10 @@ def _block(value: object) -> Block:
     for key in lists & item.keys():
         if not isinstance(item[key], list) or not all(isinstance(x, str) for x in item[key]):
             raise PartitionError(
-                f"Key {key} of block {item['name']}", item[key], "must be a list of texts", "Correct it"
+                f"Key {key} of block {item['name']}",
+                item[key],
+                "must be a list of texts",
+                "Correct it",
             )
     return Block(**{k: tuple(v) if k in lists else v for k, v in item.items()})
 
@@ -235,7 +244,9 @@ def _parse(text: str) -> object:
         ) from error
 
 
-def _mapping(value: object, subject: str, required: set[str], optional: set[str]) -> Mapping[str, Any]:
+def _mapping(
+    value: object, subject: str, required: set[str], optional: set[str]
+) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise PartitionError(subject, value, "must be a JSON object", "Correct the file")
     for key in value:

@@ -74,7 +74,7 @@ class Tokenizer:
     def from_json(cls, text: str) -> Tokenizer:
         try:
             backend = Backend.from_str(text)
-        except Exception as error:  # noqa: BLE001  the library raises bare Exception
+        except Exception as error:  # the library raises bare Exception
             raise CheckpointError(
                 "Tokenizer", text[:40], f"cannot be parsed ({error})", "Save it again"
             ) from error

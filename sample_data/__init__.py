@@ -1,0 +1,1 @@
+"""Data that ships with the workbench, and the commands that rebuild it."""
