@@ -32,7 +32,7 @@ types: ## Check types
 	@.ci/setup test
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(RUN) -m pyright
 
-bench: ## Measure speed and memory
+bench: ## Measure speed
 	@.ci/setup app
 	$(RUN) -m benchmarks $(ARGS)
 

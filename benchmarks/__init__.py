@@ -1,1 +1,1 @@
-"""Speed and memory measures; `python -m benchmarks` prints them all."""
+"""Speed measures; `python -m benchmarks` prints them all."""

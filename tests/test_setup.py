@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,15 @@ def test_the_commands_in_the_readme_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"app", "test"} <= named
     assert named <= targets
+
+
+def test_the_modules_that_the_makefile_runs_exist():
+    named = set(re.findall(r"\$\(RUN\) -m ([\w.]+)", (ROOT / "Makefile").read_text()))
+    assert {"benchmarks", "pytest", "streamlit", "workbench"} <= named
+    for name in named:
+        spec = find_spec(name)
+        assert spec, name
+        assert not spec.submodule_search_locations or find_spec(f"{name}.__main__"), name
 
 
 def test_the_files_that_the_docs_link_to_exist():
