@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from model.blocks.partition import Partition
 from sample_data.wordnet_source import PARTS_OF_SPEECH, Sense
 
-SMOOTHING = 0.5  # occurrences, per sense
+SMOOTHING = 0.5  # annotated occurrences, per sense
+HEARD = 0.1  # annotated occurrences that one gloss is worth
 
 # Regular endings of morphy(7WN); adverbs have none.
 _ENDINGS = {
@@ -89,7 +90,7 @@ class WordShares:
         for pos in PARTS_OF_SPEECH:
             for base in self._bases(word, pos):
                 row = self._weights[pos][base]
-                heard = {b: w + self._topics.get((pos, base, b), 0) for b, w in row.items()}
+                heard = {b: w + HEARD * self._topics[pos, base, b] for b, w in row.items()}
                 scale = sum(row.values()) / sum(heard.values())
                 for block, weight in heard.items():
                     total[block] += weight * scale

@@ -1,7 +1,8 @@
 """The word so far: what the pieces read until now say about the word that is being spelled.
 
 A **word** is a run of letters, with the combining marks on them, lower-cased. An apostrophe inside
-a word starts a clitic, which is a word of its own ("dog's" is "dog" and "'s"); a hyphen ends a word.
+a word starts a clitic, which is a word of its own ("dog's" is "dog" and "'s"). A hyphen ends a
+word.
 """
 
 from __future__ import annotations
