@@ -13,8 +13,14 @@ from torch import Tensor
 
 from model.locality.relevance import PREVIOUS, SELF, SINK, Relevance
 
-MASSES = ("semantic_share", "self_share", "previous_share", "sink_share", "other_share")
-MEASURES = (
+MASSES: tuple[str, ...] = (
+    "semantic_share",
+    "self_share",
+    "previous_share",
+    "sink_share",
+    "other_share",
+)
+MEASURES: tuple[str, ...] = (
     "entropy_bits",
     "entropy_normalised",
     "fidelity",
@@ -87,6 +93,6 @@ def row_measures(pattern: Tensor, masks: Masks) -> dict[str, Tensor]:
         "fidelity": mass(masks.relevant),
         "relevant_share": masks.relevant.sum(dim=-1) / visible,
         **shares,
-        "other_share": 1.0 - sum(shares.values()),
+        "other_share": 1.0 - torch.stack(list(shares.values())).sum(dim=0),
         "fallback_share": masks.fallback.to(pattern.dtype),
     }

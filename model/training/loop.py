@@ -212,7 +212,9 @@ def _tensors(
     decoder: Decoder, optimizer: torch.optim.Optimizer, dials: torch.Generator
 ) -> dict[str, Tensor]:
     """The tensors of a `Snapshot`."""
-    found = {f"decoder.{name}": value for name, value in decoder.named_parameters()}
+    found: dict[str, Tensor] = {
+        f"decoder.{name}": value for name, value in decoder.named_parameters()
+    }
     for index, state in optimizer.state_dict()["state"].items():
         found.update({f"optimizer.{index}.{name}": value for name, value in state.items()})
     found["dials"] = dials.get_state()
