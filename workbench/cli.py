@@ -1,0 +1,54 @@
+"""The command line: models, train, sweep. Results on stdout, everything else on stderr.
+
+Exit codes: 0 done, 2 bad input (the message says what to do), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from model.errors import LocalistError
+from workbench import cli_models, cli_sweep, cli_train
+
+COMMANDS = (cli_models, cli_train, cli_sweep)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser with one subcommand a module of `COMMANDS`."""
+    top = argparse.ArgumentParser(
+        prog="python -m workbench",
+        description="Localist Workbench: train, list and measure models with a locality dial.",
+        epilog="`python -m workbench COMMAND --help` explains a command.",
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        module.add_to(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    try:
+        options = parser().parse_args(arguments)
+    except SystemExit as stop:  # argparse has printed help, or what is wrong
+        return int(stop.code or 0)
+    try:
+        for stream, text in options.run(options):
+            _print(text, sys.stdout if stream == "out" else sys.stderr)
+    except LocalistError as error:
+        _print(f"error: {error}", sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        _print("interrupted", sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _print(text: str, stream: TextIO) -> None:
+    print(text, file=stream, flush=True)

@@ -1,0 +1,283 @@
+"""Training as a service: from a preset to a model directory, as a generator of events.
+
+The same path serves the command line and, later, pages. A run keeps its state in
+`<store>/training/<name>/` (one snapshot, replaced whole) until the model directory stands; then the
+state goes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model.errors import CheckpointError, LocalistError, ModelNotFoundError
+from model.training.presets import Preset
+from workbench.devices import resolve_device
+from workbench.files import write_atomic
+from workbench.paths import SHIPPED_MODELS, check_name, own_models, training_runs
+from workbench.provenance import code_version, provenance
+
+if TYPE_CHECKING:
+    from model.training.loop import Event, Snapshot
+    from workbench.sources import Sources
+
+REPORT_EVERY = 50
+SNAPSHOT_EVERY = 500
+_SIZES = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_mlp", "n_ctx")
+SNAPSHOT = "snapshot.safetensors"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, where, and what to call it. `shipped`: into sample_data/models."""
+
+    recipe: Preset
+    name: str
+    device: str = "auto"
+    shipped: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
+    @property
+    def target(self) -> Path:
+        return (SHIPPED_MODELS if self.shipped else own_models()) / self.name
+
+    @property
+    def state_folder(self) -> Path:
+        return training_runs() / self.name
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data and device are ready; training starts at `step`."""
+
+    training_tokens: int
+    device: str
+    precision: str
+    parameters: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """The model directory stands."""
+
+    directory: Path
+    content_hash: str
+
+
+@dataclass
+class _Curve:
+    """The training curve so far: one entry a report, nats per token."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+    def note(self, event: Event) -> None:
+        from model.training.loop import Evaluated, Progress
+
+        if isinstance(event, Progress):
+            self.entries.append(
+                {"step": event.step, "tokens": event.tokens, "training": round(event.loss, 6)}
+            )
+        elif isinstance(event, Evaluated):
+            found = {
+                f"{e.dial:g}": {"nats": e.nats_per_token, **e.measures} for e in event.evaluations
+            }
+            self.entries.append({"step": event.step, "validation": found})
+
+
+def recipe_with(recipe: Preset, changes: Mapping[str, Any]) -> Preset:
+    """A preset with some values changed; LocalistError on an unknown name or a wrong value.
+
+    A new `total_tokens` alone keeps the share of the discovery phase.
+    """
+    kinds = {f.name: type(getattr(recipe, f.name)) for f in fields(Preset)}
+    checked = dict(changes)
+    for name, value in changes.items():
+        if name not in kinds or name in ("name", "description"):
+            raise LocalistError(
+                "Setting", name, f"must be one of {', '.join(sorted(kinds))}", "Correct the name"
+            )
+        checked[name] = _converted(name, value, kinds[name])
+    tokens = checked.get("total_tokens")
+    if tokens is not None and "discovery_tokens" not in checked:
+        checked["discovery_tokens"] = recipe.discovery_tokens * tokens // recipe.total_tokens
+    changed = replace(recipe, **checked)
+    if changed.steps < 1:
+        raise LocalistError(
+            "Tokens",
+            changed.total_tokens,
+            f"must fill at least one batch of {changed.batch_tokens}",
+            "Train on more tokens",
+        )
+    return changed
+
+
+def run_training(
+    job: Job, resume: bool = False, sources: Sources | None = None
+) -> Iterator[Prepared | Event | Written]:
+    """Train and write the model directory; every event of the loop passes through.
+
+    A kill at any moment leaves no half-written model, and with `resume` the run goes on from its
+    last snapshot: the result is the same, bit for bit, as that of a run that was never cut.
+    """
+    import torch
+
+    from model.training.loop import Finished, Snapshot, train
+    from model.training.precision import has_fast_bfloat16
+    from model.transformer.checkpoint import save_model
+    from model.transformer.config import DecoderConfig
+    from model.transformer.decoder import Decoder
+    from workbench.sources import load_sources, with_random_blocks
+
+    recipe, device = job.recipe, resolve_device(job.device)
+    _refuse_to_replace(job, resume)
+    torch.set_num_threads(recipe.threads)
+    if recipe.precision == "bf16" and not has_fast_bfloat16(torch.device(device)):
+        recipe = recipe.with_changes({"precision": "fp32"})
+    sources = load_sources() if sources is None else sources
+    if recipe.partition == "random":
+        sources = with_random_blocks(sources, recipe.seed)
+    sizes = {name: getattr(recipe, name) for name in _SIZES}
+    config = DecoderConfig(d_vocab=sources.tokenizer.d_vocab, **sizes)
+    identity = {
+        "recipe": recipe.to_dict(),
+        "device": device,
+        "code_sha256": code_version(),
+        "data_sha256": sources.data_sha256,
+    }
+    snapshot, curve = _load_state(job.state_folder, identity) if resume else (None, _Curve())
+    decoder = Decoder(config, seed=recipe.seed).to(device)
+    parameters = sum(p.numel() for p in decoder.parameters())
+    yield Prepared(
+        sources.training.n_tokens,
+        device,
+        recipe.precision,
+        parameters,
+        snapshot.step if snapshot else 0,
+    )
+    decoder.train()
+    for event in train(
+        decoder,
+        sources.training,
+        sources.validation,
+        recipe,
+        sources.partition.class_names,
+        report_every=REPORT_EVERY,
+        snapshot_every=SNAPSHOT_EVERY,
+        resume=snapshot,
+    ):
+        curve.note(event)
+        if isinstance(event, Snapshot):
+            _save_state(job.state_folder, identity, event, curve)
+        if isinstance(event, Finished):
+            counts = {
+                "parameters": parameters,
+                "trained_tokens": recipe.steps * recipe.batch_tokens,
+                "corpus_tokens": sources.training.n_tokens,
+            }
+            content_hash = save_model(
+                job.target,
+                decoder,
+                sources.tokenizer,
+                sources.partition,
+                sources.lexicon,
+                event.reads,
+                provenance(job.name, identity, counts, curve.entries),
+            )
+            shutil.rmtree(job.state_folder, ignore_errors=True)
+            yield event
+            yield Written(job.target, content_hash)
+            return
+        yield event
+
+
+def _converted(name: str, value: Any, kind: type) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[str(value).lower()]
+        return kind(value)
+    except (KeyError, ValueError) as error:
+        raise LocalistError(
+            f"Setting {name}", value, f"must be a {kind.__name__}", "Correct the value"
+        ) from error
+
+
+def _refuse_to_replace(job: Job, resume: bool) -> None:
+    shipped = (SHIPPED_MODELS / job.name).exists()
+    if job.target.exists() and not job.overwrite:
+        raise CheckpointError(
+            "Model name", job.name, "is taken", "Give another name, or allow to overwrite"
+        )
+    if shipped and not job.shipped:
+        raise CheckpointError(
+            "Model name", job.name, "belongs to a model that ships", "Give another name"
+        )
+    if not resume and (job.state_folder / SNAPSHOT).exists() and not job.overwrite:
+        raise CheckpointError(
+            "Training run",
+            job.name,
+            "was cut short and can go on",
+            "Resume it, give another name, or allow to overwrite",
+        )
+
+
+def _save_state(
+    folder: Path, identity: Mapping[str, Any], snapshot: Snapshot, curve: _Curve
+) -> None:
+    """One file holds tensors and all else, so that no kill can part them."""
+    from safetensors.torch import save
+
+    state = {
+        "identity": identity,
+        "step": snapshot.step,
+        "reads": None if snapshot.reads is None else snapshot.reads.to_dict(),
+        "curve": curve.entries,
+    }
+    content = save(
+        {name: value.contiguous() for name, value in snapshot.tensors.items()},
+        metadata={"state": json.dumps(state)},
+    )
+    write_atomic(folder / SNAPSHOT, content)
+
+
+def _load_state(folder: Path, identity: Mapping[str, Any]) -> tuple[Snapshot, _Curve]:
+    from safetensors import SafetensorError, safe_open
+
+    from model.locality.reads import Reads
+    from model.training.loop import Snapshot
+
+    if not (folder / SNAPSHOT).exists():
+        raise ModelNotFoundError(
+            "Training run", folder.name, "has no snapshot", "Start it without resuming"
+        )
+    try:
+        with safe_open(folder / SNAPSHOT, framework="pt") as file:
+            state = json.loads((file.metadata() or {})["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            "Snapshot of the run",
+            folder.name,
+            f"cannot be read ({type(error).__name__})",
+            "Start the run again, allowing to overwrite",
+        ) from error
+    changed = sorted(key for key in identity if state["identity"].get(key) != identity[key])
+    if changed:
+        raise CheckpointError(
+            "Training run",
+            folder.name,
+            f"began with another {', '.join(changed)}",
+            "Resume it with the same preset, settings, code and data, or start it again",
+        )
+    recipe, reads = identity["recipe"], state["reads"]
+    if reads is not None:
+        names = tuple(reads["classes"])
+        reads = Reads.from_dict(reads, names, recipe["n_layers"], recipe["n_heads"])
+    return Snapshot(state["step"], tensors, reads), _Curve(state["curve"])
