@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from model.errors import ModelNotFoundError
-from model.training.precision import Precision
+
+if TYPE_CHECKING:  # listing recipes must not load torch
+    from model.training.precision import Precision
 
 PartitionKind = Literal["semantic", "random"]
 ReadsKind = Literal["discovered", "self"]

@@ -83,7 +83,9 @@ def save_model(
         manifest = {"format": _FORMAT, "content_hash": content_hash, "files": files}
         write_json(draft / MANIFEST, manifest)
         for path in draft.iterdir():
+            path.chmod(0o644)
             _flush(path)
+        draft.chmod(0o755)
         _replace_directory(draft, directory)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
