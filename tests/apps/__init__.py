@@ -1,0 +1,1 @@
+"""Streamlit scripts that the browser tests serve."""

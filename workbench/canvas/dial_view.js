@@ -1,0 +1,91 @@
+// A view from Python, ready for the frames: its arithmetic, its buffers, its words.
+
+import { Frame, LayerMath, sweep } from "./dial_math.js";
+import { mathSource } from "./dial_payload.js";
+import { shownToken } from "./dial_strip.js";
+import { judgeEstimate, verify } from "./dial_badge.js";
+
+const SWEEP_POINTS = 101;
+
+/** Whether the numbers of `header` are those of `old`: then nothing needs to be built again. */
+function sameNumbers(old, header) {
+  return ["subject", "arrays_id", "gain", "temperature", "dial"].every((k) => old[k] === header[k]);
+}
+
+/** Whether both views ask the same of the model but for the dial. */
+function sameQuestion(old, header) {
+  return ["subject", "layer", "gain", "temperature", "schedule"].every((k) => old[k] === header[k]);
+}
+
+export class View {
+  constructor({ header, arrays }, old) {
+    this.header = header;
+    this.arrays = arrays;
+    this.fresh = !old || old.header.subject !== header.subject;
+    this.kept = Boolean(old) && sameNumbers(old.header, header);
+    if (this.kept) {
+      const { layer, check, frames, patterns, sweep: points, panels, labels } = old;
+      Object.assign(this, { layer, check, frames, patterns, sweep: points, panels, labels });
+      return;
+    }
+    const layer = new LayerMath(mathSource(header, arrays));
+    this.layer = layer;
+    this.check = verify(layer, header, arrays);
+    if (old && sameQuestion(old.header, header) && !header.exact && old.header.dial !== header.dial) {
+      this.check.estimate = judgeEstimate(old.layer, header, arrays);
+    }
+    this.frames = {
+      a: new Frame(layer),
+      b: new Frame(layer),
+      zero: layer.measure(0, new Frame(layer)),
+    };
+    const empty = () => new Float32Array(layer.N);
+    this.patterns = { zero: empty(), a: empty(), b: empty(), difference: empty() };
+    this.sweep = sweep(layer, SWEEP_POINTS);
+    const { a, b, difference } = this.patterns;
+    const one = { values: a, signed: false };
+    this.panels = {
+      single: [one],
+      split: [one, { values: b, signed: false }, { values: difference, signed: true }],
+    };
+    this.labels = {
+      tokens: header.tokens,
+      shown: header.tokens.map(shownToken),
+      reasons: header.reasons,
+      classes: arrays.classes,
+      classNames: header.class_names,
+      classTitles: header.class_titles,
+      present: header.class_names.map((_, c) => arrays.classes.includes(c)),
+      panels: ["A", "B", "B − A"],
+    };
+  }
+
+  /** Everything that depends on the dial, for the selected head; no allocation. */
+  measure({ dial, dialB, head, mode }) {
+    const { layer, frames, patterns } = this;
+    layer.measure(dial, frames.a);
+    layer.pattern(head, frames.a, patterns.a);
+    if (mode !== "split") return;
+    layer.measure(dialB, frames.b);
+    layer.pattern(head, frames.b, patterns.b);
+    const { a, b, difference } = patterns;
+    for (let k = 0; k < layer.N; k++) difference[k] = b[k] - a[k];
+  }
+
+  /** Pattern of the selected head at dial 0: changes with the head, not with the dial. */
+  select(head) {
+    this.layer.pattern(head, this.frames.zero, this.patterns.zero);
+  }
+
+  /** Mass on a class in a panel (A, B, B − A): of the pinned query, else the mean over queries. */
+  classMass(cls, panel, { head, pinned }) {
+    const { layer, frames } = this;
+    if (panel === 2) {
+      return this.classMass(cls, 1, { head, pinned }) - this.classMass(cls, 0, { head, pinned });
+    }
+    const frame = panel === 1 ? frames.b : frames.a;
+    return pinned === null
+      ? frame.classMass[head * layer.C + cls]
+      : frame.rowClassMass[(head * layer.T + pinned) * layer.C + cls];
+  }
+}
