@@ -29,6 +29,7 @@ from sample_data.wordnet_source import (
 )
 
 HERE = Path(__file__).resolve().parent
+GENERATED = ("wordnet/glosses.tsv.xz", "tokenizer.json", "lexicon.tsv")
 FILES = (
     "wordnet/LICENSE",
     "wordnet/glosses.tsv.xz",
@@ -38,10 +39,8 @@ FILES = (
 )
 
 
-def build(
-    target: Path = HERE, source: Path = WORDNET_DIR, blocks: Path = HERE / "blocks.json"
-) -> None:
-    """Writes all generated files below `target`."""
+def build(target: Path = HERE, source: Path = WORDNET_DIR) -> None:
+    """Writes the generated files below `target`; reads blocks.json beside this script."""
     (target / "wordnet").mkdir(parents=True, exist_ok=True)
     synsets = read_synsets(source)
     table = glosses_tsv(synsets).encode("utf-8")
@@ -52,7 +51,7 @@ def build(
     texts = [gloss.text for gloss in train]
     tokenizer = Tokenizer.train(texts)
     tokenizer.save(target / "tokenizer.json")
-    partition = Partition.load(blocks)
+    partition = Partition.load(HERE / "blocks.json")
     shares = WordShares(read_senses(source), read_exceptions(source), partition)
     shares.hear((gloss.category, gloss.text) for gloss in train)
     build_lexicon(shares, tokenizer, texts, partition).save(target / "lexicon.tsv")

@@ -104,11 +104,11 @@ class Lexicon:
     @classmethod
     def from_tsv(cls, text: str, partition: Partition) -> Lexicon:
         """Strict: every line must be of the format and name blocks of `partition`."""
-        lines = text.splitlines()
-        if not lines or lines[0] != HEADER:
+        lines = text.removesuffix("\n").split("\n")
+        if lines[0] != HEADER:
             raise PartitionError(
                 "Header of the lexicon",
-                lines[0] if lines else "",
+                lines[0],
                 f"must be {HEADER!r}",
                 "Save it again",
             )

@@ -7,6 +7,7 @@ their shape.
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ def membership(
 class MembershipTable:
     """Classes of token ids by a memo: (state of the word so far, token id) -> class and next state.
 
-    The memo is filled as text is read and holds at most `MOST_TRANSITIONS` entries.
+    The memo is filled as text is read and holds at most `MOST_TRANSITIONS` entries. Several threads
+    may share a table.
     """
 
     MOST_TRANSITIONS = 2_000_000
@@ -90,6 +92,7 @@ class MembershipTable:
         self.partition, self.lexicon, self.theta, self.delta = partition, lexicon, theta, delta
         self._token_bytes = tuple(token_bytes)
         self._judge = _Judge(partition, lexicon, theta, delta)
+        self._lock = threading.Lock()
         self._forget()
 
     def classes_for_ids(self, ids: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -106,7 +109,8 @@ class MembershipTable:
                 "Use the tokenizer that this table was made of",
             )
         rows = ids.reshape(1, -1) if ids.ndim < 2 else ids.reshape(-1, ids.shape[-1])
-        classes = [self._row(row.tolist()) for row in rows]
+        with self._lock:
+            classes = [self._row(row.tolist()) for row in rows]
         return np.array(classes, dtype=np.int64).reshape(ids.shape)
 
     def membership(self, ids: Sequence[int] | NDArray[np.integer]) -> Membership:

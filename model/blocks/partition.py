@@ -44,8 +44,9 @@ _NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 class Block:
     """One semantic block.
 
-    `categories`: WordNet categories whose words it holds. `words`: a closed list, lower-cased, that
-    overrides the lexicon. `shapes`: kinds of pieces without a letter that it holds.
+    `categories`: WordNet categories whose words it holds. `words`: lower-cased words that belong to
+    it alone, whatever their categories; a lexicon is built with them. `shapes`: kinds of pieces
+    without a letter that it holds.
     """
 
     name: str
@@ -166,7 +167,7 @@ class Partition:
     def to_json(self) -> str:
         """Indented JSON with a final newline; `from_json` gives an equal partition."""
         blocks = [
-            {key: value for key, value in asdict(block).items() if value not in ((), [])}
+            {key: value for key, value in asdict(block).items() if value != ()}
             for block in self.blocks
         ]
         document = {"format": FORMAT, "blocks": blocks}
@@ -224,7 +225,15 @@ def _block(value: object) -> Block:
                 "must be a list of texts",
                 "Correct it",
             )
-    return Block(**{k: tuple(v) if k in lists else v for k, v in item.items()})
+    return Block(
+        name=item["name"],
+        title=item["title"],
+        description=item["description"],
+        provenance=item["provenance"],
+        categories=tuple(item.get("categories", ())),
+        words=tuple(item.get("words", ())),
+        shapes=tuple(item.get("shapes", ())),
+    )
 
 
 def _parse(text: str) -> object:

@@ -40,12 +40,18 @@ class Gloss:
 
 
 def load_glosses(path: Path = GLOSSES_PATH) -> list[Gloss]:
-    """All glosses in the order of the file; TextError if a line has not the four columns."""
-    lines = lzma.decompress(path.read_bytes()).decode("utf-8").splitlines()
-    if not lines or tuple(lines[0].split("\t")) != _COLUMNS:
+    """All glosses in the order of the file; TextError if it is missing or cut short."""
+    try:
+        text = lzma.decompress(path.read_bytes()).decode("utf-8")
+    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise TextError(
+            "File of glosses", path.name, f"cannot be read ({error})", "Restore or rebuild it"
+        ) from error
+    lines = text.removesuffix("\n").split("\n")
+    if tuple(lines[0].split("\t")) != _COLUMNS:
         raise TextError(
             f"Header of {path.name}",
-            lines[0] if lines else "",
+            lines[0],
             f"must name the columns {', '.join(_COLUMNS)}",
             "Rebuild the file with `python -m sample_data.build`",
         )
@@ -82,7 +88,9 @@ def split_of(definition_key: str) -> str:
     """The split of a definition: 90 / 5 / 5 % by a hash of its folded text."""
     digest = hashlib.sha256(definition_key.encode("utf-8")).digest()
     percent = int.from_bytes(digest[:8], "big") % 100
-    return "train" if percent < 90 else "validation" if percent < 95 else "test"
+    if percent < 90:
+        return "train"
+    return "validation" if percent < 95 else "test"
 
 
 def assign_splits(texts: Sequence[str]) -> list[str]:
@@ -109,7 +117,7 @@ def assign_splits(texts: Sequence[str]) -> list[str]:
     names: dict[str, str] = {}
     for definition in definitions:
         top = root(definition)
-        names[top] = min(names.get(top, definition), definition)
+        names[top] = min(names[top], definition) if top in names else definition
     return [split_of(names[root(definition)]) for definition in definitions]
 
 

@@ -29,6 +29,8 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTE_OF = _byte_alphabet()
+# What a tokenizer that is not lossless would change: case, marks, spaces, bytes, its own sign.
+_PROBE = f"A  {BOS} e\u0301\u00e9\ufb01\u2126\x00\r\n\t\U0001f600 "
 
 
 class Tokenizer:
@@ -43,6 +45,13 @@ class Tokenizer:
         backend.encode_special_tokens = True  # a text that spells "<bos>" stays plain characters
         self._backend = backend
         self.bos_id: int = bos_id
+        if self.decode(self.encode(_PROBE)) != _PROBE:
+            raise CheckpointError(
+                "Tokenizer",
+                self.decode(self.encode(_PROBE)),
+                "must give text back as it went in",
+                "Use byte-level BPE without a normaliser",
+            )
 
     @classmethod
     def train(cls, texts: Iterable[str], d_vocab: int = D_VOCAB) -> Tokenizer:
@@ -122,12 +131,11 @@ class Tokenizer:
         found: list[bytes | None] = []
         for i in range(self.d_vocab):
             token = self._backend.id_to_token(i)
-            if token is None:
+            if token is None or (i != self.bos_id and not _BYTE_OF.keys() >= set(token)):
                 raise CheckpointError(
-                    "Tokenizer id", i, "must have a token", "Use a vocabulary without gaps"
+                    f"Token {i} of the tokenizer", token, "must stand for bytes", "Train it again"
                 )
-            is_bos = i == self.bos_id
-            found.append(None if is_bos else bytes(_BYTE_OF[character] for character in token))
+            found.append(None if i == self.bos_id else bytes(_BYTE_OF[c] for c in token))
         return tuple(found)
 
     def _bytes(self, token_id: int) -> bytes | None:
