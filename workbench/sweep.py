@@ -38,11 +38,13 @@ class Window:
 
 @dataclass
 class _Sums:
-    """nats: [dial]; measures: [measure, layer, dial, head] summed over `rows`; float64."""
+    """nats: [dial]; measures: [measure, layer, dial, head]; float64.
+
+    `rows` counts predicted tokens, and as many rows that see at least two keys.
+    """
 
     nats: Tensor
     measures: Tensor
-    tokens: int = 0
     rows: int = 0
 
 
@@ -63,9 +65,19 @@ def sweep(
     score or the window does not fit the model, DialError on a bad dial.
     """
     settings = [Dial(v, gain, temperature, schedule) for v in dials]
+    return sweep_windows(model, cut(model, texts, window), settings, progress)
+
+
+def sweep_windows(
+    model: LoadedModel,
+    windows: Sequence[Window],
+    settings: Sequence[Dial],
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The same for windows that are cut already."""
     if not settings:
-        raise TextError("Dials", list(dials), "at least one is needed", "Give some in [0, 1]")
-    windows = sorted(cut(model, texts, window), key=lambda each: len(each.ids))
+        raise TextError("Dials", list(settings), "at least one is needed", "Give some in [0, 1]")
+    windows = sorted(windows, key=lambda each: len(each.ids))
     config = model.config
     shape = (len(MEASURES), config.n_layers, len(settings), config.n_heads)
     sums = _Sums(
@@ -137,12 +149,11 @@ def _add(model: LoadedModel, batch: Sequence[Window], dials: Sequence[Dial], sum
     for index, name in enumerate(MEASURES):
         rows = (found.measures[name][..., 1:] * real[:, None, :]).double()
         sums.measures[index] += rows.sum(dim=(2, 4)).cpu()
-    sums.tokens += int(real.sum())
     sums.rows += int(real.sum())
 
 
 def _entry(sums: _Sums, index: int, dial: Dial) -> dict[str, Any]:
-    nats = float(sums.nats[index]) / sums.tokens
+    nats = float(sums.nats[index]) / sums.rows
     means = sums.measures[:, :, index] / sums.rows  # [measure, layer, head]
     heads = [
         {"layer": layer, "head": head, **_named(means[:, layer, head])}
@@ -154,7 +165,7 @@ def _entry(sums: _Sums, index: int, dial: Dial) -> dict[str, Any]:
         "nats_per_token": nats,
         "perplexity": math.exp(min(nats, 700.0)),
         **_named(means.mean(dim=(1, 2))),
-        "tokens": sums.tokens,
+        "tokens": sums.rows,
         "heads": heads,
     }
 
