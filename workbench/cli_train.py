@@ -9,7 +9,8 @@ from typing import Any
 from model.errors import LocalistError
 from model.training.presets import PRESETS, preset
 from workbench.devices import CHOICES
-from workbench.training import Job, Prepared, Written, recipe_with, run_training
+from workbench.recipes import recipe_with
+from workbench.training import Job, Prepared, Written, run_training
 
 _ABOUT = """Train a model on the WordNet glosses in sample_data/ and write a model directory.
 
@@ -106,9 +107,6 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
     ):
         if value is not None:
             changes[name] = value
-    for name in ("threads", "total_tokens"):
-        if name in changes and int(changes[name]) < 1:
-            raise LocalistError(f"Setting {name}", changes[name], "must be at least 1", "Raise it")
     return changes
 
 

@@ -7,6 +7,7 @@ every file, and keeps the last few models in a memo keyed by content hash and de
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MOST_OPEN = 3
 LINK_DIGITS = 12  # of the content hash, in links and on badges
 _LARGEST_HEADER = 16 * 2**20
+_HASH = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True)
@@ -156,14 +158,18 @@ def _card(directory: Path) -> ModelCard:
 def _read_card(directory: Path) -> ModelCard:
     from model.transformer.config import DecoderConfig
 
-    manifest = read_object(directory / "manifest.json")
+    content_hash = read_object(directory / "manifest.json").get("content_hash")
+    if not isinstance(content_hash, str) or not _HASH.match(content_hash):
+        raise CheckpointError(
+            "Content hash in manifest.json", content_hash, "must be 64 hex digits", "Restore it"
+        )
     config = DecoderConfig.from_dict(read_object(directory / "config.json"))
     provenance = read_object(directory / "provenance.json")
     n_params, size = _weights(directory / "weights.safetensors")
     return ModelCard(
         directory.name,
         str(provenance.get("title", directory.name)),
-        str(manifest.get("content_hash", "")),
+        content_hash,
         config.n_layers,
         config.n_heads,
         config.d_model,

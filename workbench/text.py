@@ -33,12 +33,13 @@ def check_prompt(text: object) -> str:
 
 def check_length(n_tokens: int, n_ctx: int) -> None:
     """TextError when a prompt of `n_tokens`, begin-of-text included, is beyond the model."""
-    if n_tokens > n_ctx:
+    over = n_tokens - n_ctx
+    if over > 0:
         raise TextError(
             "Prompt",
             f"{n_tokens:,} tokens",
             f"this model reads at most {n_ctx:,}, begin-of-text included",
-            f"Shorten it by at least {n_tokens - n_ctx:,} tokens",
+            f"Shorten it by at least {over:,} token{'s' if over > 1 else ''}",
         )
 
 

@@ -7,28 +7,26 @@ state goes.
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from model.errors import CheckpointError, LocalistError, ModelNotFoundError
+from model.errors import CheckpointError
 from model.training.presets import Preset
 from workbench.devices import resolve_device
-from workbench.files import write_atomic
 from workbench.paths import SHIPPED_MODELS, check_name, own_models, training_runs
 from workbench.provenance import code_version, provenance
+from workbench.training_state import SNAPSHOT, Curve, load_state, save_state
 
 if TYPE_CHECKING:
-    from model.training.loop import Event, Snapshot
+    from model.training.loop import Event
     from workbench.sources import Sources
 
 REPORT_EVERY = 50
 SNAPSHOT_EVERY = 500
 _SIZES = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_mlp", "n_ctx")
-SNAPSHOT = "snapshot.safetensors"
 
 
 @dataclass(frozen=True)
@@ -72,53 +70,6 @@ class Written:
     content_hash: str
 
 
-@dataclass
-class _Curve:
-    """The training curve so far: one entry a report, nats per token."""
-
-    entries: list[dict[str, Any]] = field(default_factory=list)
-
-    def note(self, event: Event) -> None:
-        from model.training.loop import Evaluated, Progress
-
-        if isinstance(event, Progress):
-            self.entries.append(
-                {"step": event.step, "tokens": event.tokens, "training": round(event.loss, 6)}
-            )
-        elif isinstance(event, Evaluated):
-            found = {
-                f"{e.dial:g}": {"nats": e.nats_per_token, **e.measures} for e in event.evaluations
-            }
-            self.entries.append({"step": event.step, "validation": found})
-
-
-def recipe_with(recipe: Preset, changes: Mapping[str, Any]) -> Preset:
-    """A preset with some values changed; LocalistError on an unknown name or a wrong value.
-
-    A new `total_tokens` alone keeps the share of the discovery phase.
-    """
-    kinds = {f.name: type(getattr(recipe, f.name)) for f in fields(Preset)}
-    checked = dict(changes)
-    for name, value in changes.items():
-        if name not in kinds or name in ("name", "description"):
-            raise LocalistError(
-                "Setting", name, f"must be one of {', '.join(sorted(kinds))}", "Correct the name"
-            )
-        checked[name] = _converted(name, value, kinds[name])
-    tokens = checked.get("total_tokens")
-    if tokens is not None and "discovery_tokens" not in checked:
-        checked["discovery_tokens"] = recipe.discovery_tokens * tokens // recipe.total_tokens
-    changed = replace(recipe, **checked)
-    if changed.steps < 1:
-        raise LocalistError(
-            "Tokens",
-            changed.total_tokens,
-            f"must fill at least one batch of {changed.batch_tokens}",
-            "Train on more tokens",
-        )
-    return changed
-
-
 def run_training(
     job: Job, resume: bool = False, sources: Sources | None = None
 ) -> Iterator[Prepared | Event | Written]:
@@ -152,7 +103,7 @@ def run_training(
         "code_sha256": code_version(),
         "data_sha256": sources.data_sha256,
     }
-    snapshot, curve = _load_state(job.state_folder, identity) if resume else (None, _Curve())
+    snapshot, curve = load_state(job.state_folder, identity) if resume else (None, Curve())
     decoder = Decoder(config, seed=recipe.seed).to(device)
     parameters = sum(p.numel() for p in decoder.parameters())
     yield Prepared(
@@ -175,7 +126,7 @@ def run_training(
     ):
         curve.note(event)
         if isinstance(event, Snapshot):
-            _save_state(job.state_folder, identity, event, curve)
+            save_state(job.state_folder, identity, event, curve)
         if isinstance(event, Finished):
             counts = {
                 "parameters": parameters,
@@ -198,17 +149,6 @@ def run_training(
         yield event
 
 
-def _converted(name: str, value: Any, kind: type) -> Any:
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[str(value).lower()]
-        return kind(value)
-    except (KeyError, ValueError) as error:
-        raise LocalistError(
-            f"Setting {name}", value, f"must be a {kind.__name__}", "Correct the value"
-        ) from error
-
-
 def _refuse_to_replace(job: Job, resume: bool) -> None:
     shipped = (SHIPPED_MODELS / job.name).exists()
     if job.target.exists() and not job.overwrite:
@@ -226,58 +166,3 @@ def _refuse_to_replace(job: Job, resume: bool) -> None:
             "was cut short and can go on",
             "Resume it, give another name, or allow to overwrite",
         )
-
-
-def _save_state(
-    folder: Path, identity: Mapping[str, Any], snapshot: Snapshot, curve: _Curve
-) -> None:
-    """One file holds tensors and all else, so that no kill can part them."""
-    from safetensors.torch import save
-
-    state = {
-        "identity": identity,
-        "step": snapshot.step,
-        "reads": None if snapshot.reads is None else snapshot.reads.to_dict(),
-        "curve": curve.entries,
-    }
-    content = save(
-        {name: value.contiguous() for name, value in snapshot.tensors.items()},
-        metadata={"state": json.dumps(state)},
-    )
-    write_atomic(folder / SNAPSHOT, content)
-
-
-def _load_state(folder: Path, identity: Mapping[str, Any]) -> tuple[Snapshot, _Curve]:
-    from safetensors import SafetensorError, safe_open
-
-    from model.locality.reads import Reads
-    from model.training.loop import Snapshot
-
-    if not (folder / SNAPSHOT).exists():
-        raise ModelNotFoundError(
-            "Training run", folder.name, "has no snapshot", "Start it without resuming"
-        )
-    try:
-        with safe_open(folder / SNAPSHOT, framework="pt") as file:
-            state = json.loads((file.metadata() or {})["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            "Snapshot of the run",
-            folder.name,
-            f"cannot be read ({type(error).__name__})",
-            "Start the run again, allowing to overwrite",
-        ) from error
-    changed = sorted(key for key in identity if state["identity"].get(key) != identity[key])
-    if changed:
-        raise CheckpointError(
-            "Training run",
-            folder.name,
-            f"began with another {', '.join(changed)}",
-            "Resume it with the same preset, settings, code and data, or start it again",
-        )
-    recipe, reads = identity["recipe"], state["reads"]
-    if reads is not None:
-        names = tuple(reads["classes"])
-        reads = Reads.from_dict(reads, names, recipe["n_layers"], recipe["n_heads"])
-    return Snapshot(state["step"], tensors, reads), _Curve(state["curve"])
