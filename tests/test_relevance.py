@@ -158,6 +158,8 @@ def test_discovery_finds_the_planted_reads() -> None:
     assert min(shares) > 0
     share = row_measures(patterns, Masks.of(Relevance.compile(classes, reads), 0))["relevant_share"]
     assert float(share[..., 1:].mean(dim=(0, 2)).max()) <= 0.30 + 1e-6
+    assert reads.allowances[..., :2].any()
+    assert not statistics.choose(0.30, class_names(), ()).allowances[..., :2].any()
 
 
 def test_reads_round_trip_and_refuse() -> None:

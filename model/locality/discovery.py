@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.locality.reads import Reads
+from model.locality.reads import ALLOWANCES, Reads
 from model.locality.relevance import PREVIOUS, SELF, SINK
 
 _OTHER, _OWN, _PREVIOUS = range(3)
@@ -61,29 +61,39 @@ class AttentionStatistics:
                 mass = (pattern[:, head] * visible).flatten() * ~is_sink
                 self.mass[layer, head] += _sums(mass, flat, 3 * n * n).view(n, n, 3)
 
-    def choose(self, relevant_share: float, class_names: tuple[str, ...]) -> Reads:
-        """Greedy by mass per key, per head, within `relevant_share` of the keys of a mean row."""
+    def choose(
+        self,
+        relevant_share: float,
+        class_names: tuple[str, ...],
+        allowances: tuple[str, ...] = ("self", "previous"),
+    ) -> Reads:
+        """Greedy by mass per key, per head, within `relevant_share` of the keys of a mean row.
+
+        allowances: which positions, beside the sink, a head may read whatever their block.
+        """
         layers, heads, n = self.mass.shape[:3]
         blocks = torch.zeros(layers, heads, n, n, dtype=torch.bool)
-        allowances = torch.zeros(layers, heads, n, 3, dtype=torch.bool)
-        allowances[..., 2] = True
+        granted = torch.zeros(layers, heads, n, 3, dtype=torch.bool)
+        granted[..., 2] = True
+        barred = torch.zeros(n, n + 2, dtype=torch.bool)
+        barred[:, n:] = torch.tensor([each not in allowances for each in ALLOWANCES[:2]])
         budget = relevant_share * float(self.rows.sum()) - float(self.sink_cost.sum())
         for layer in range(layers):
             for head in range(heads):
-                chosen = _within_budget(self.mass[layer, head], self.cost, budget)
-                blocks[layer, head], allowances[layer, head, :, :2] = chosen[:, :n], chosen[:, n:]
-        return Reads(blocks, allowances, class_names)
+                chosen = _within_budget(self.mass[layer, head], self.cost, barred, budget)
+                blocks[layer, head], granted[layer, head, :, :2] = chosen[:, :n], chosen[:, n:]
+        return Reads(blocks, granted, class_names)
 
 
-def _within_budget(mass: Tensor, cost: Tensor, budget: float) -> Tensor:
-    """Chosen reads, bool [query class, key classes, then self and previous].
+def _within_budget(mass: Tensor, cost: Tensor, barred: Tensor, budget: float) -> Tensor:
+    """Chosen reads, bool [query class, key classes, then self and previous], none of the barred.
 
     Each step takes the read that adds most mass per key it newly makes relevant.
     """
     n = mass.shape[0]
     mass, cost = mass.clone(), cost.clone()
     chosen = torch.zeros(n, n + 2, dtype=torch.bool)
-    closed = chosen.clone()
+    closed = barred.clone()
     while True:
         price = torch.cat((cost.sum(2), cost.sum(1)[:, 1:]), dim=1)
         worth = torch.cat((mass.sum(2), mass.sum(1)[:, 1:]), dim=1)

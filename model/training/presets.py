@@ -20,8 +20,10 @@ class Preset:
     """A recipe. Sizes in elements, lengths and budgets in tokens, dial shares as fractions.
 
     A run has two phases. The first `discovery_tokens` train the plain model; then the reads are
-    discovered from its attention, and from there on the dial is sampled per sequence: 0 with
-    probability `share_zero`, 1 with `share_one`, uniform in between. A twin never samples.
+    discovered from its attention: at most `relevant_share` of the keys of a mean row, with the sink
+    and, where a head takes them, the positions in `allowances`. From there on the dial is sampled
+    per sequence: 0 with probability `share_zero`, 1 with `share_one`, uniform in between. A twin
+    never samples.
     """
 
     name: str
@@ -43,10 +45,11 @@ class Preset:
     warmup_steps: int = 200
     weight_decay: float = 0.1
     sample_dial: bool = True
-    share_zero: float = 1 / 3
-    share_one: float = 1 / 3
+    share_zero: float = 0.4
+    share_one: float = 0.4
     gain: float = 4.0
     relevant_share: float = 0.28
+    allowances: tuple[str, ...] = ("previous",)
     partition: PartitionKind = "semantic"
     reads: ReadsKind = "discovered"
     precision: Precision = "bf16"
