@@ -1,4 +1,4 @@
-"""The command line: models, train, sweep. Results on stdout, everything else on stderr.
+"""The command line: models, train, sweep, examples. Results on stdout, everything else on stderr.
 
 Exit codes: 0 done, 2 bad input (the message says what to do), 130 interrupted.
 """
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from model.errors import LocalistError
-from workbench import cli_models, cli_sweep, cli_train
+from workbench import cli_examples, cli_models, cli_sweep, cli_train
 
-COMMANDS = (cli_models, cli_train, cli_sweep)
+COMMANDS = (cli_models, cli_train, cli_sweep, cli_examples)
 
 
 def parser() -> argparse.ArgumentParser:

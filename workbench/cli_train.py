@@ -55,7 +55,6 @@ def run(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     recipe = recipe_with(preset(options.preset), _changes(options))
     name = options.out or (recipe.name if options.ship else f"{recipe.name}-s{recipe.seed}")
     job = Job(recipe, name, options.device, options.ship, options.overwrite)
-    yield "err", f"{recipe.name}: {recipe.steps} steps of {recipe.batch_tokens} tokens"
     for event in run_training(job, resume=options.resume):
         if isinstance(event, Written):
             yield "out", f"{name} {event.content_hash} {event.directory}"
@@ -72,6 +71,7 @@ def describe(event: object) -> str:
     if isinstance(event, Prepared):
         start = f", going on after step {event.step}" if event.step else ""
         return (
+            f"{event.steps} steps of {event.batch_tokens} tokens, "
             f"{event.parameters:,} parameters, {event.training_tokens:,} tokens of text, "
             f"{event.device}, {event.precision}{start}"
         )

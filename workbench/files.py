@@ -33,6 +33,11 @@ def to_json(data: Any) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def plain(data: dict[str, Any]) -> dict[str, Any]:
+    """The data as it comes back from JSON: lists for tuples."""
+    return json.loads(to_json(data))
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file of at most 64 MiB, else CheckpointError."""
     try:

@@ -15,6 +15,7 @@ _WORDS = {
     "reads": get_args(ReadsKind),
     "precision": ("fp32", "bf16"),
 }
+_POSITIONS = ("self", "previous", "sink")  # what `allowances` may name
 _MAY_BE_ZERO = ("discovery_tokens", "long_every", "warmup_steps", "seed")
 
 
@@ -54,6 +55,8 @@ def recipe_with(recipe: Preset, changes: Mapping[str, Any]) -> Preset:
 
 
 def _converted(name: str, value: Any, kind: type) -> Any:
+    if kind is tuple:
+        return _names(name, value)
     try:
         found = {"true": True, "false": False}[str(value).lower()] if kind is bool else kind(value)
     except (KeyError, ValueError) as error:
@@ -70,4 +73,17 @@ def _converted(name: str, value: Any, kind: type) -> Any:
             raise LocalistError(
                 f"Setting {name}", value, f"must be a number from {low} on", "Correct the value"
             )
+    return found
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    found = tuple(part.strip() for part in parts if part.strip())
+    if len(set(found)) < len(found) or not set(found) <= set(_POSITIONS):
+        raise LocalistError(
+            f"Setting {name}",
+            value,
+            f"must be different ones of {', '.join(_POSITIONS)}, with commas between",
+            "Correct the value",
+        )
     return found

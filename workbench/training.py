@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.errors import CheckpointError
+from model.errors import CheckpointError, ModelNotFoundError
 from model.training.presets import Preset
 from workbench.devices import resolve_device
+from workbench.files import plain
 from workbench.paths import SHIPPED_MODELS, check_name, own_models, training_runs
 from workbench.provenance import code_version, provenance
 from workbench.training_state import SNAPSHOT, Curve, load_state, save_state
@@ -60,6 +61,8 @@ class Prepared:
     precision: str
     parameters: int
     step: int
+    steps: int
+    batch_tokens: int
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def run_training(
     from workbench.sources import load_sources, with_random_blocks
 
     recipe, device = job.recipe, resolve_device(job.device)
-    _refuse_to_replace(job, resume)
+    _refuse_early(job, resume)
     torch.set_num_threads(recipe.threads)
     if recipe.precision == "bf16" and not has_fast_bfloat16(torch.device(device)):
         recipe = recipe.with_changes({"precision": "fp32"})
@@ -98,7 +101,7 @@ def run_training(
     sizes = {name: getattr(recipe, name) for name in _SIZES}
     config = DecoderConfig(d_vocab=sources.tokenizer.d_vocab, **sizes)
     identity = {
-        "recipe": recipe.to_dict(),
+        "recipe": plain(recipe.to_dict()),
         "device": device,
         "code_sha256": code_version(),
         "data_sha256": sources.data_sha256,
@@ -112,6 +115,8 @@ def run_training(
         recipe.precision,
         parameters,
         snapshot.step if snapshot else 0,
+        recipe.steps,
+        recipe.batch_tokens,
     )
     decoder.train()
     for event in train(
@@ -149,7 +154,7 @@ def run_training(
         yield event
 
 
-def _refuse_to_replace(job: Job, resume: bool) -> None:
+def _refuse_early(job: Job, resume: bool) -> None:
     shipped = (SHIPPED_MODELS / job.name).exists()
     if job.target.exists() and not job.overwrite:
         raise CheckpointError(
@@ -165,4 +170,8 @@ def _refuse_to_replace(job: Job, resume: bool) -> None:
             job.name,
             "was cut short and can go on",
             "Resume it, give another name, or allow to overwrite",
+        )
+    if resume and not (job.state_folder / SNAPSHOT).exists():
+        raise ModelNotFoundError(
+            "Training run", job.name, "has no snapshot", "Start it without resuming"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.errors import CheckpointError, ModelNotFoundError
+from model.errors import CheckpointError
 from workbench.files import write_atomic
 
 if TYPE_CHECKING:
@@ -55,15 +55,12 @@ def save_state(folder: Path, identity: Mapping[str, Any], snapshot: Snapshot, cu
 
 
 def load_state(folder: Path, identity: Mapping[str, Any]) -> tuple[Snapshot, Curve]:
+    """The inverse of `save_state`; CheckpointError when it is damaged or of another identity."""
     from safetensors import SafetensorError, safe_open
 
     from model.locality.reads import Reads
     from model.training.loop import Snapshot
 
-    if not (folder / SNAPSHOT).exists():
-        raise ModelNotFoundError(
-            "Training run", folder.name, "has no snapshot", "Start it without resuming"
-        )
     try:
         with safe_open(folder / SNAPSHOT, framework="pt") as file:
             state = json.loads((file.metadata() or {})["state"])
