@@ -32,10 +32,11 @@ WORDS = {
 }
 TEXT = (
     "In the autumn the grandmother walked from the village to the forest, where a fox and two "
-    "bears followed her past the oak and the fern. She carried bread, honey and a cake for the feast. By "
-    "evening the children came down the hill with apples and berries from the orchard, and the "
-    "miller crossed the river with cheese and milk. That night the owl and the wolf went home, and "
-    "the baker climbed the hill to the mill to make soup for the morning."
+    "bears followed her past the oak and the fern. She carried bread, honey and a cake for "
+    "the feast. By evening the children came down the hill with apples and berries from the "
+    "orchard, and the miller crossed the river with cheese and milk. That night the owl and "
+    "the wolf went home, and the baker climbed the hill to the mill to make soup for the "
+    "morning."
 )
 N_LAYERS, N_HEADS = 4, 9
 

@@ -94,6 +94,12 @@ export function css(word) {
   return `rgb(${word & 255},${(word >> 8) & 255},${(word >> 16) & 255})`;
 }
 
+/** Black or white, whichever reads better on the colour: at least 4.5 : 1 on any. */
+export function inkOn(word) {
+  const [r, g, b] = [word & 255, (word >> 8) & 255, (word >> 16) & 255].map((v) => toLinear(v / 255));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff";
+}
+
 /** One colour a class; the last two classes are NONE and BOS. Given colours win. */
 export function classColours(theme, given, count) {
   const list = BLOCKS[theme];

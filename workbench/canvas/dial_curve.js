@@ -1,9 +1,26 @@
 // The curve behind the slider: what the dial does to one head, from end to end.
 
+import { Frame } from "./dial_math.js";
 import { fitCanvas } from "./dial_axes.js";
 
 const THUMB = 22; // px, as in dial.css: the track's ends are half a thumb further in
 const HEIGHT = 64;
+
+/** Entropy and fidelity of every head over the whole dial, for the curve behind the slider. */
+export function sweep(layer, points) {
+  const frame = new Frame(layer);
+  const { H } = layer;
+  const entropy = new Float32Array(H * points);
+  const fidelity = new Float32Array(H * points);
+  for (let p = 0; p < points; p++) {
+    layer.measure(p / (points - 1), frame);
+    for (let h = 0; h < H; h++) {
+      entropy[h * points + p] = frame.entropyNormalised[h];
+      fidelity[h * points + p] = frame.fidelity[h];
+    }
+  }
+  return { points, entropy, fidelity };
+}
 
 /** Entropy and fidelity of one head over the dial; markers at the dials in use. */
 export class Curve {

@@ -1,6 +1,6 @@
 // Heads to pick from: live miniatures of this layer, and the map of all layers.
 
-import { SHADES, css } from "./dial_colour.js";
+import { SHADES, css, inkOn } from "./dial_colour.js";
 import { brief, fitCanvas } from "./dial_axes.js";
 
 const BINS = 48; // a miniature shows at most 48 × 48 cells, each the largest weight within
@@ -206,8 +206,7 @@ export class LayerGrid {
     const known = Number.isFinite(value);
     const word = table[Math.round(Math.min(Math.max(known ? value : 0, 0), 1) * (SHADES - 1))];
     cell.style.backgroundColor = css(word);
-    const light = 0.299 * (word & 255) + 0.587 * ((word >> 8) & 255) + 0.114 * ((word >> 16) & 255);
-    cell.style.color = light > 140 ? "#10131a" : "#ffffff";
+    cell.style.color = inkOn(word);
     if (this.numbers) cell.textContent = known ? value.toFixed(2) : "–";
     cell.setAttribute(
       "aria-label",

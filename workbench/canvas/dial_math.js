@@ -277,34 +277,3 @@ export class LayerMath {
     return out;
   }
 }
-
-/** Entropy and fidelity of head h over the whole dial, for the curve behind the slider. */
-export function sweep(layer, points) {
-  const frame = new Frame(layer);
-  const { H } = layer;
-  const entropy = new Float32Array(H * points);
-  const fidelity = new Float32Array(H * points);
-  for (let p = 0; p < points; p++) {
-    layer.measure(p / (points - 1), frame);
-    for (let h = 0; h < H; h++) {
-      entropy[h * points + p] = frame.entropyNormalised[h];
-      fidelity[h * points + p] = frame.fidelity[h];
-    }
-  }
-  return { points, entropy, fidelity };
-}
-
-/** Largest |a - b| and mean moved mass of a row (half the sum of |a - b|), two triangles. */
-export function compare(a, b, rows, from = 0) {
-  let largest = 0;
-  let moved = 0;
-  for (let i = 0, k = 0; i < rows; i++) {
-    for (let j = 0; j <= i; j++, k++) {
-      const d = Math.abs(a[k] - b[from + k]);
-      moved += d;
-      // Written so that NaN counts as the largest difference there is.
-      if (!(d <= largest)) largest = Number.isNaN(d) ? Infinity : d;
-    }
-  }
-  return { largest, moved: moved / 2 / rows };
-}

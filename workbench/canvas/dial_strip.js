@@ -3,6 +3,10 @@
 import { fitCanvas } from "./dial_axes.js";
 import { raise } from "./dial_colour.js";
 
+// Deeper, and the token's name would not stand out from it any more.
+const DEEPEST = 0.45;
+const PALE = 0.07;
+
 /** A token as it reads on an axis: spaces and line ends made visible where nothing else is. */
 export function shownToken(token) {
   const bare = token.trim();
@@ -114,7 +118,7 @@ export class TokenStrip {
         context.fillRect(x, y, w, h);
         continue;
       }
-      context.globalAlpha = 0.07 + 0.63 * raise(values[start + j], scale);
+      context.globalAlpha = PALE + (DEEPEST - PALE) * raise(values[start + j], scale);
       context.fillRect(x, y, w, h);
     }
     context.globalAlpha = 1;

@@ -1,8 +1,9 @@
 // A view from Python, ready for the frames: its arithmetic, its buffers, its words.
 
-import { Frame, LayerMath, sweep } from "./dial_math.js";
+import { Frame, LayerMath } from "./dial_math.js";
 import { mathSource } from "./dial_payload.js";
 import { shownToken } from "./dial_strip.js";
+import { sweep } from "./dial_curve.js";
 import { judgeEstimate, verify } from "./dial_badge.js";
 
 const SWEEP_POINTS = 101;

@@ -122,7 +122,7 @@ class DialView:
         if not (np.all(seen >= 0) and np.all(seen <= 1)):
             raise CanvasError(
                 "View's relevance",
-                float(np.nanmax(np.abs(seen))),
+                f"{seen.min()} … {seen.max()}",
                 "must lie in [0, 1]",
                 "Compile the reads again",
             )
