@@ -14,26 +14,27 @@ from workbench.tables import Table
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-BLUE, ORANGE, GREEN, PINK = "#3D8FC6", "#D98200", "#14A37F", "#CC79A7"
-GREYS = ("#7C8590", "#9AA2AC", "#B9BFC7")
+BLUE, ORANGE, TEAL, PINK = "#3D8FC6", "#D98200", "#17878F", "#CC79A7"
+GREYS = ("#6B747E", "#8F98A2", "#B4BBC3")  # from own position to sink
 # Sequential: light where little is, so that it reads on either ground by its cell text.
 SEQUENTIAL = [
     [0.0, "#f6f8f9"], [0.1, "#d3e8ea"], [0.3, "#93cbd2"], [0.5, "#4a9fbd"], [0.75, "#2b72ab"],
     [1.0, "#241f5e"],
 ]  # fmt: skip
 MASSES = (  # column, legend, colour, pattern of the area
-    ("semantic_share", "by block", BLUE, ""),
+    ("semantic_share", "by block", TEAL, ""),
     ("self_share", "itself", GREYS[0], ""),
-    ("previous_share", "previous", GREYS[1], "/"),
-    ("sink_share", "sink", GREYS[2], "."),
-    ("other_share", "elsewhere", ORANGE, "x"),
+    ("previous_share", "previous", GREYS[1], ""),
+    ("sink_share", "sink", GREYS[2], ""),
+    ("other_share", "elsewhere", ORANGE, "/"),
 )
 LINES = (
-    ("entropy_normalised", "entropy / log₂ n", PINK, "solid"),
-    ("fidelity", "fidelity", GREEN, "dash"),
-    ("relevant_share", "share of keys relevant", GREYS[1], "dot"),
+    ("fidelity", "fidelity", TEAL, "solid"),
+    ("entropy_normalised", "entropy / log₂ n", BLUE, "dash"),
+    ("relevant_share", "keys relevant", GREYS[1], "dot"),
 )
-_MARGIN = {"l": 8, "r": 12, "t": 34, "b": 8}
+_MOST_LABELLED = 12  # heads, beyond which numbers no longer fit their cells
+_MARGIN = {"l": 8, "r": 12, "t": 64, "b": 8}  # the buttons stand in the top margin
 
 
 def config(name: str) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def config(name: str) -> dict[str, Any]:
 def dial_figure(table: Table, dial: float) -> go.Figure:
     """Curves over the dial, `dial` marked: masses, then entropy and fidelity, then cost.
 
-    Columns: dial, those of `MASSES` and `LINES`, nats_per_token, and twin_nats_per_token if there.
+    Columns: dial, nats_per_token, and those of `MASSES` and `LINES`.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -84,12 +85,6 @@ def dial_figure(table: Table, dial: float) -> go.Figure:
     figure.add_trace(
         _line(x, table, "nats_per_token", "this model", BLUE, "solid", "legend3"), row=3, col=1
     )
-    if any(column.key == "twin_nats_per_token" for column in table.columns):
-        figure.add_trace(
-            _line(x, table, "twin_nats_per_token", "its twin", ORANGE, "dash", "legend3"),
-            row=3,
-            col=1,
-        )
     figure.add_vline(x=dial, line={"width": 2, "dash": "dot", "color": PINK}, row="all", col="all")  # pyright: ignore[reportArgumentType]
     _mark(figure, table, dial)
     figure.update_xaxes(range=[0, 1], showticklabels=True)
@@ -97,8 +92,14 @@ def dial_figure(table: Table, dial: float) -> go.Figure:
     figure.update_yaxes(title_text="mean mass", range=[0, 1], row=1, col=1)
     figure.update_yaxes(title_text="fraction", range=[0, 1.02], row=2, col=1)
     figure.update_yaxes(title_text="nats a token", row=3, col=1)
-    for name, top in (("legend", 1.0), ("legend2", 0.64), ("legend3", 0.27)):
-        figure.update_layout({name: _legend(top)})
+    figure.update_annotations(x=0, xanchor="left", font={"size": 14})
+    figure.add_annotation(
+        x=dial, y=1, text=f"dial {dial:g}", showarrow=False, yanchor="bottom", row=1, col=1
+    )
+    for name, row in (("legend", 1), ("legend2", 2), ("legend3", 3)):
+        top = next(figure.select_yaxes(row=row)).domain[1]
+        figure.update_layout({name: {"x": 1.01, "y": top, "yanchor": "top"}})
+    figure.update_layout(legend={"traceorder": "reversed"})
     return figure.update_layout(height=720, hovermode="x unified", margin=_MARGIN)
 
 
@@ -183,30 +184,49 @@ def next_token_figure(table: Table, dial: float) -> go.Figure:
 
 
 def heads_figure(table: Table) -> go.Figure:
-    """Mass a block draws (rows) in every head (columns): a heat map with its numbers in it.
+    """Mean mass on each class of keys (rows) in each head (columns): a heat map with its numbers.
 
-    Columns: block, then one a head.
+    Columns: layer, head, and one of unit "mean mass" a class.
     """
     import plotly.graph_objects as go
 
-    blocks = list(table.column("block").cells)
-    heads = [column for column in table.columns if column.key != "block"]
-    values = [[float(column.cells[row]) for column in heads] for row in range(len(blocks))]
+    places = zip(table.column("layer").cells, table.column("head").cells, strict=True)
+    heads = [f"{layer}.{head}" for layer, head in places]
+    classes = [column for column in table.columns if column.unit == "mean mass"]
     figure = go.Figure(
         go.Heatmap(
-            x=[column.title for column in heads],
-            y=blocks,
-            z=values,
+            x=heads,
+            y=[column.title for column in classes],
+            z=[[float(cell) for cell in column.cells] for column in classes],
             zmin=0,
             zmax=1,
             colorscale=SEQUENTIAL,
             xgap=1,
             ygap=1,
-            texttemplate="%{z:.2f}",
-            hovertemplate="%{y}, %{x}: %{z:.4f}<extra></extra>",
+            texttemplate="%{z:.2f}" if len(heads) <= _MOST_LABELLED else None,
+            hovertemplate="keys of %{y}, head %{x}: %{z:.4f}<extra></extra>",
             colorbar={"title": {"text": "mass"}, "thickness": 12},
         )
     )
     figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_xaxes(side="top", type="category")
-    return figure.update_layout(height=90 + 24 * len(blocks), margin=_MARGIN)
+    figure.update_xaxes(side="top", type="category", title_text="layer.head")
+    return figure.update_layout(height=120 + 24 * len(classes), margin=_MARGIN)
+
+
+def beside_figure(table: Table, ours: str, dial: float) -> go.Figure:
+    """Cost over the dial of two models. Columns: dial, nats_per_token, other_nats_per_token."""
+    import plotly.graph_objects as go
+
+    x = list(table.column("dial").cells)
+    other = table.column("other_nats_per_token").title.removeprefix("cost of ")
+    lines = (
+        ("nats_per_token", ours, BLUE, "solid"),
+        ("other_nats_per_token", other, ORANGE, "dash"),
+    )
+    figure = go.Figure([_line(x, table, *each, "legend") for each in lines])
+    figure.add_vline(x=dial, line={"width": 2, "dash": "dot", "color": PINK})
+    figure.update_xaxes(range=[0, 1], title_text="dial")
+    figure.update_yaxes(title_text="nats a token")
+    return figure.update_layout(
+        height=320, hovermode="x unified", margin=_MARGIN, legend=_legend(1.0)
+    )

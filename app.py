@@ -1,0 +1,20 @@
+"""The workbench in a browser: `make app`, or `streamlit run app.py`. Lists the pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages import dial
+
+# A file of our own: the browser asks another machine for the pictures of emoji and symbol names.
+ICON = Path(__file__).parent / "pages" / "icon.svg"
+
+st.set_page_config(page_title="Localist Workbench", page_icon=str(ICON), layout="wide")
+
+PAGES = [
+    st.Page(dial.show, title="Dial", url_path="dial", default=True),
+]
+
+st.navigation(PAGES).run()
