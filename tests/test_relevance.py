@@ -134,6 +134,20 @@ def test_the_sweep_equals_one_hooked_call_a_dial(temperature: float) -> None:
                 assert (found.measures[name][layer, index] - expected[name]).abs().max() <= 2e-5
 
 
+def test_a_sweep_in_parts_is_the_same_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, ids, relevance = tiny_case(batch=2, length=9)
+    dials = [Dial(v) for v in (0.0, 0.2, 0.5, 0.9, 1.0)]
+    whole = sweep_dials(decoder, ids, relevance, dials)
+    monkeypatch.setattr("model.locality.sweep._LARGEST_PART", 2 * 2 * TINY.n_heads * 81)
+    parts = sweep_dials(decoder, ids, relevance, dials)
+    assert parts.nats.shape == whole.nats.shape == (5, 2, 8)
+    assert (parts.nats - whole.nats).abs().max() <= 1e-5
+    assert (parts.next_logits - whole.next_logits).abs().max() <= 1e-5
+    for name in MEASURES:
+        assert parts.measures[name].shape == (3, 5, 2, TINY.n_heads, 9)
+        assert (parts.measures[name] - whole.measures[name]).abs().max() <= 1e-5
+
+
 def test_discovery_finds_the_planted_reads() -> None:
     """Heads that put all their mass on one class are given that class, within the budget."""
     n, heads = N_CLASSES, 3

@@ -21,6 +21,7 @@ from model.transformer.layers import Layer
 
 _LN2 = float(torch.log(torch.tensor(2.0, dtype=torch.float64)))
 _LOGIT_ROWS = 512
+_LARGEST_PART = 4_000_000  # pattern elements of one layer that are held at once
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,31 @@ class DialSweep:
 def sweep_dials(
     decoder: Decoder, tokens: Tensor, relevance: Relevance, dials: Sequence[Dial]
 ) -> DialSweep:
-    """Run int64 tokens [sequence, position] at every dial; memory grows with their product.
+    """Run int64 tokens [sequence, position] at every dial, as many at once as memory should hold.
 
     DialError and TextError as in the forward pass.
     """
+    decoder.check_length(tokens.shape[1])
+    plane = tokens.shape[0] * decoder.config.n_heads * tokens.shape[1] ** 2
+    step = max(1, _LARGEST_PART // plane)
+    parts = [
+        _sweep_part(decoder, tokens, relevance, dials[start : start + step])
+        for start in range(0, len(dials), step)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return DialSweep(
+        torch.cat([part.nats for part in parts]),
+        {name: torch.cat([part.measures[name] for part in parts], dim=1) for name in MEASURES},
+        torch.cat([part.next_logits for part in parts]),
+    )
+
+
+def _sweep_part(
+    decoder: Decoder, tokens: Tensor, relevance: Relevance, dials: Sequence[Dial]
+) -> DialSweep:
     batch, length = tokens.shape
     n_dials = len(dials)
-    decoder.check_length(length)
     settings = [decoder.settings(tokens.shape, dial, relevance) for dial in dials]
     rotary = decoder.rotary(length)
     later = torch.full((length, length), -LARGEST_STRENGTH, device=tokens.device).triu(1)
