@@ -10,7 +10,7 @@ from workbench import figures
 from workbench.tables import Table
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    from workbench.figures import Figure
 
 
 def shown(table: Table, figure: Figure | None, alt: str) -> None:
