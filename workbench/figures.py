@@ -13,7 +13,7 @@ from workbench.tables import Table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-    from plotly.graph_objects import Figure as Figure
+    from plotly.graph_objects import Figure  # noqa: F401 (pages name it)
 
 BLUE, ORANGE, TEAL, PINK = "#3D8FC6", "#D98200", "#17878F", "#CC79A7"
 GREYS = ("#6B747E", "#8F98A2", "#B4BBC3")  # from own position to sink
