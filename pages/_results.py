@@ -98,7 +98,10 @@ def _next_token(here: Here) -> None:
         f"The likeliest next tokens at dial {found.view.dial:g}, beside their probability at "
         "dial 0.",
     )
-    st.caption("What the model expects after the last token of the text; ␣ stands for a space.")
+    st.caption(
+        "What the model expects after the last token of the text. ␣ is a space, <bos> the end: the "
+        "begin of another text."
+    )
 
 
 def _heads(here: Here) -> None:

@@ -12,7 +12,12 @@ from workbench.devices import CHOICES, device_choices, resolve_device
 from workbench.errors import LocalistError
 from workbench.models import ModelCard
 
-_SCHEDULES = {"uniform": "uniform", "progressive": "progressive", "hand": "by hand"}
+_SCHEDULES = {
+    "uniform": "uniform",
+    "progressive": "progressive over the layers",
+    "hand": "by hand",
+}
+_DEVICES = {"auto": "automatic", "cpu": "CPU", "cuda": "CUDA"}
 
 ABOUT = """
 **Whose formulas.** The idea of a locality dial is J. Diederich's (arXiv 2510.17358). Only its
@@ -65,16 +70,10 @@ def model_choice(cards: Sequence[ModelCard]) -> ModelCard | None:
 
 def device_choice(ready: bool) -> str:
     """The chosen device; says which one is in use once torch is loaded."""
-    titles = {name: name for name in CHOICES}
-    if ready:
-        titles = {
-            each.name: each.title if each.available else f"{each.title}, not available"
-            for each in device_choices()
-        }
     chosen = st.selectbox(
         "Device",
         list(CHOICES),
-        format_func=lambda each: titles[each],
+        format_func=lambda each: _DEVICES[each],
         key=state.DEVICE,
         persist_state="session",
         help="Where the model runs. Automatic takes a GPU if PyTorch finds one.",
@@ -83,20 +82,23 @@ def device_choice(ready: bool) -> str:
         st.caption("In use: known once PyTorch is loaded.")
         return chosen
     try:
-        st.caption(f"In use: {resolve_device(chosen).upper()}.")
+        used = resolve_device(chosen)
     except LocalistError as error:
         st.error(str(error))
+        return chosen
+    known = {each.name: each for each in device_choices()}
+    missing = known["cuda"].reason
+    st.caption(f"In use: {known[used].title}." + (f" No CUDA: {missing}." if missing else ""))
     return chosen
 
 
 def dial_settings(card: ModelCard) -> None:
     """Schedule, gain and temperature; `state.choices_now` reads them."""
-    schedule = st.segmented_control(
+    schedule = st.selectbox(
         "Schedule",
         list(SCHEDULES),
         format_func=lambda each: _SCHEDULES[each],
         key=state.SCHEDULE,
-        required=True,
         persist_state="session",
         help="What share of the dial each layer and head takes. Uniform: all of it everywhere. "
         "Progressive: (l / (L − 1))^β in layer l of L.",
@@ -123,13 +125,18 @@ def dial_settings(card: ModelCard) -> None:
 def _hand_set(card: ModelCard) -> None:
     key, table = state.weights_for(card.n_layers, card.n_heads)
     st.caption("Share of the dial, 0 to 1, for each head.")
-    cell = st.column_config.NumberColumn(min_value=0.0, max_value=1.0, step=0.05, default=1.0)
+    cells = {
+        f"layer {index}": st.column_config.NumberColumn(
+            f"L{index}", min_value=0.0, max_value=1.0, step=0.05, default=1.0, width="small"
+        )
+        for index in range(card.n_layers)
+    }
     edited = st.data_editor(
         dict(table),
         key=key,
         hide_index=True,
         disabled=["head"],
-        column_config={f"layer {index}": cell for index in range(card.n_layers)},
+        column_config={"head": st.column_config.NumberColumn(width="small"), **cells},
         alt="Share of the dial for each head and layer",
     )
     state.keep_weights(edited, card.n_layers)

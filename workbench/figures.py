@@ -51,7 +51,7 @@ def config(name: str) -> dict[str, Any]:
 def dial_figure(table: Table, dial: float) -> go.Figure:
     """Curves over the dial, `dial` marked: masses, then entropy and fidelity, then cost.
 
-    Columns: dial, nats_per_token, and those of `MASSES` and `LINES`.
+    Columns: dial, bits_per_token, and those of `MASSES` and `LINES`.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -84,7 +84,7 @@ def dial_figure(table: Table, dial: float) -> go.Figure:
     for key, name, colour, dash in LINES:
         figure.add_trace(_line(x, table, key, name, colour, dash, "legend2"), row=2, col=1)
     figure.add_trace(
-        _line(x, table, "nats_per_token", "this model", BLUE, "solid", "legend3"), row=3, col=1
+        _line(x, table, "bits_per_token", "this model", BLUE, "solid", "legend3"), row=3, col=1
     )
     figure.add_vline(x=dial, line={"width": 2, "dash": "dot", "color": PINK}, row="all", col="all")  # pyright: ignore[reportArgumentType]
     _mark(figure, table, dial)
@@ -92,7 +92,7 @@ def dial_figure(table: Table, dial: float) -> go.Figure:
     figure.update_xaxes(title_text="dial", row=3, col=1)
     figure.update_yaxes(title_text="mean mass", range=[0, 1], row=1, col=1)
     figure.update_yaxes(title_text="fraction", range=[0, 1.02], row=2, col=1)
-    figure.update_yaxes(title_text="nats a token", row=3, col=1)
+    figure.update_yaxes(title_text="bits a token", row=3, col=1)
     figure.update_annotations(x=0, xanchor="left", font={"size": 14})
     figure.add_annotation(
         x=dial, y=1, text=f"dial {dial:g}", showarrow=False, yanchor="bottom", row=1, col=1
@@ -112,7 +112,7 @@ def _mark(figure: go.Figure, table: Table, dial: float) -> None:
     if dial not in x:
         return
     at = x.index(dial)
-    marks = [(key, 2, colour) for key, _, colour, _ in LINES] + [("nats_per_token", 3, BLUE)]
+    marks = [(key, 2, colour) for key, _, colour, _ in LINES] + [("bits_per_token", 3, BLUE)]
     for key, row, colour in marks:
         figure.add_trace(
             go.Scatter(
@@ -215,19 +215,19 @@ def heads_figure(table: Table) -> go.Figure:
 
 
 def beside_figure(table: Table, ours: str, dial: float) -> go.Figure:
-    """Cost over the dial of two models. Columns: dial, nats_per_token, other_nats_per_token."""
+    """Cost over the dial of two models. Columns: dial, bits_per_token, other_bits_per_token."""
     import plotly.graph_objects as go
 
     x = list(table.column("dial").cells)
-    other = table.column("other_nats_per_token").title.removeprefix("cost of ")
+    other = table.column("other_bits_per_token").title.removeprefix("cost of ")
     lines = (
-        ("nats_per_token", ours, BLUE, "solid"),
-        ("other_nats_per_token", other, ORANGE, "dash"),
+        ("bits_per_token", ours, BLUE, "solid"),
+        ("other_bits_per_token", other, ORANGE, "dash"),
     )
     figure = go.Figure([_line(x, table, *each, "legend") for each in lines])
     figure.add_vline(x=dial, line={"width": 2, "dash": "dot", "color": PINK})
     figure.update_xaxes(range=[0, 1], title_text="dial")
-    figure.update_yaxes(title_text="nats a token")
+    figure.update_yaxes(title_text="bits a token")
     return figure.update_layout(
         height=320, hovermode="x unified", margin=_MARGIN, legend=_legend(1.0)
     )

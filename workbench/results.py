@@ -136,8 +136,9 @@ def curves_table(
         columns.append(Column(key, title, unit, _with(values, at, own, float(np.mean(measured)))))
     nats = _with(curves.nats, at, own, found.nats)
     columns += [
+        Column("bits_per_token", "cost", "bits/token", tuple(each / LN2 for each in nats)),
         Column("nats_per_token", "cost", "nats/token", nats),
-        Column("perplexity", "perplexity", "", tuple(np.exp(np.minimum(nats, 700.0)).tolist())),
+        Column("perplexity", "perplexity", "", tuple(perplexity(each) for each in nats)),
     ]
     where = "mean of all heads" if place is None else f"layer {place[0]}, head {place[1]}"
     asked = {**found.about, "heads": where, "predicted_tokens": curves.tokens}
@@ -159,14 +160,14 @@ def beside_table(model: LoadedModel, found: Answer, other: LoadedModel, name: st
             "Choose a model with the same tokenizer",
         )
     theirs = dial_curves(other, prompt.ids, prompt.classes.tolist(), found.choices)
-    difference = (ours.nats - theirs.nats) / LN2
+    bits, other_bits = ours.nats / LN2, theirs.nats / LN2
     columns = (
         Column("dial", "dial", "", tuple(ours.dials.tolist())),
-        Column("nats_per_token", "cost", "nats/token", tuple(ours.nats.tolist())),
         Column(
-            "other_nats_per_token", f"cost of {name}", "nats/token", tuple(theirs.nats.tolist())
+            "bits_per_token", f"cost of {found.view.model_name}", "bits/token", tuple(bits.tolist())
         ),
-        Column("difference", "difference", "bits/token", tuple(difference.tolist())),
+        Column("other_bits_per_token", f"cost of {name}", "bits/token", tuple(other_bits.tolist())),
+        Column("difference", "difference", "bits/token", tuple((bits - other_bits).tolist())),
     )
     asked = {**found.about, "other_model": name, "other_model_hash": other.content_hash}
     return Table("beside-another", f"Cost beside {name}", columns, asked)
