@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -78,7 +79,24 @@ def tiny_reads(seed: int = 0) -> Reads:
 
 
 def write_tiny_model(directory: Path, seed: int = 0) -> str:
-    """A model directory with random weights; its content hash."""
+    """A model directory with random weights, in place of what was there; its content hash."""
+    files, content_hash = _tiny_files(seed)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    return content_hash
+
+
+@cache
+def _tiny_files(seed: int) -> tuple[dict[str, bytes], str]:
+    """The files of a tiny model, written once a seed: a hundred tests want one."""
+    with TemporaryDirectory() as folder:
+        directory = Path(folder) / "tiny"
+        content_hash = _save(directory, seed)
+        return {path.name: path.read_bytes() for path in directory.iterdir()}, content_hash
+
+
+def _save(directory: Path, seed: int) -> str:
     return save_model(
         directory,
         lively_decoder(tiny_config(), seed),

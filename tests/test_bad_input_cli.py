@@ -98,6 +98,17 @@ def test_an_output_that_cannot_be_written_is_said_before_any_work(
     assert not (store / "no").exists()
 
 
+def test_a_store_that_cannot_be_written_is_said(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv(paths.STORE_VARIABLE, str(store / "texts.txt"))
+    assert main(["models"]) == 0
+    capsys.readouterr()
+    assert main(["train", "trial"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and "texts.txt" in err
+
+
 def test_an_old_result_survives_a_refused_sweep(store: Path, capsys: Captured) -> None:
     (store / "out.json").write_text("kept")
     refused(capsys, [*sweep(store, json=str(store / "out.json")), "--dials", "2"])

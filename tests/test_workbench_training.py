@@ -159,6 +159,16 @@ def test_a_damaged_snapshot_is_said(store: Path, kept: int) -> None:
     assert isinstance(train("cut", overwrite=True)[-1], Written)
 
 
+def test_a_run_belongs_to_one_process_at_a_time(store: Path) -> None:
+    job = Job(tiny_recipe(), "busy", "cpu")
+    first = run_training(job, sources=tiny_sources())
+    assert isinstance(next(first), Prepared)
+    with pytest.raises(CheckpointError, match=r"'busy': is going on in another process"):
+        train("busy")
+    assert isinstance(list(first)[-1], Written)
+    assert isinstance(train("busy", overwrite=True)[-1], Written)
+
+
 def test_nothing_is_replaced_unasked(store: Path) -> None:
     train("one")
     before = files(store / "models" / "one")

@@ -1,6 +1,7 @@
 """The command line: models, train, sweep, examples. Results on stdout, everything else on stderr.
 
-Exit codes: 0 done, 2 bad input (the message says what to do), 130 interrupted.
+Exit codes: 0 done, 1 the machine refused (a full disk), 2 bad input (the message says what to do),
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LocalistError as error:
         _print(f"error: {error}", sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that may not be written
+        if isinstance(error, BrokenPipeError):  # the reader of our output has gone
+            sys.stderr.close()
+            return 0
+        _print(f"error: {error}", sys.stderr)
+        return 1
     except KeyboardInterrupt:
         _print("interrupted", sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone
-        sys.stderr.close()
-        return 0
     return 0
 
 

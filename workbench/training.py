@@ -19,7 +19,7 @@ from workbench.devices import resolve_device
 from workbench.files import plain
 from workbench.paths import SHIPPED_MODELS, check_name, own_models, training_runs
 from workbench.provenance import code_version, provenance
-from workbench.training_state import SNAPSHOT, Curve, load_state, save_state
+from workbench.training_state import SNAPSHOT, Curve, alone, load_state, save_state
 
 if TYPE_CHECKING:
     from model.training.loop import Event
@@ -81,6 +81,12 @@ def run_training(
     A kill at any moment leaves no half-written model, and with `resume` the run goes on from its
     last snapshot: the result is the same, bit for bit, as that of a run that was never cut.
     """
+    _refuse_early(job, resume)
+    with alone(job.state_folder):
+        yield from _run(job, resume, sources)
+
+
+def _run(job: Job, resume: bool, sources: Sources | None) -> Iterator[Prepared | Event | Written]:
     import torch
 
     from model.training.loop import Finished, Snapshot, train
@@ -91,7 +97,6 @@ def run_training(
     from workbench.sources import load_sources, with_random_blocks
 
     recipe, device = job.recipe, resolve_device(job.device)
-    _refuse_early(job, resume)
     torch.set_num_threads(recipe.threads)
     if recipe.precision == "bf16" and not has_fast_bfloat16(torch.device(device)):
         recipe = recipe.with_changes({"precision": "fp32"})

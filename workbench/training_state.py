@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from model.training.loop import Event, Snapshot
 
 SNAPSHOT = "snapshot.safetensors"
+LOCK = "lock"
 
 
 @dataclass
@@ -35,6 +38,23 @@ class Curve:
                 f"{e.dial:g}": {"nats": e.nats_per_token, **e.measures} for e in event.evaluations
             }
             self.entries.append({"step": event.step, "validation": found})
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the run's folder; CheckpointError while another process holds it.
+
+    The lock goes with the process, however that ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(
+                "Training run", folder.name, "is going on in another process", "Wait for its end"
+            ) from error
+        yield
 
 
 def save_state(folder: Path, identity: Mapping[str, Any], snapshot: Snapshot, curve: Curve) -> None:
