@@ -13,8 +13,10 @@ ICON = Path(__file__).parent / "pages" / "icon.svg"
 
 st.set_page_config(page_title="Localist Workbench", page_icon=str(ICON), layout="wide")
 
+# No url_path is the name of a file in pages/: on its first request a server takes such a path for
+# the file itself, runs it as a script, and shows nothing.
 PAGES = [
-    st.Page(dial.show, title="Dial", url_path="dial", default=True),
+    st.Page(dial.show, title="Dial", url_path="locality-dial", default=True),
 ]
 
 st.navigation(PAGES).run()
