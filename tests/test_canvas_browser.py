@@ -77,7 +77,6 @@ def test_keys_turn_the_dial(canvas):
     spoken = re.compile(r"^dial 1\.00, entropy [\d.]+ bits, fidelity [\d.]+$")
     expect(slider).to_have_attribute("aria-valuetext", spoken)
     python_hears(opened, dial=1)
-    assert runs(opened) == 2
 
 
 def test_a_typed_number_turns_the_dial_and_nonsense_does_not(canvas):
@@ -185,12 +184,12 @@ def test_pointing_tells_query_key_block_score_and_both_weights(canvas):
 def test_the_mouse_finds_the_cell_beneath_it(canvas):
     opened = canvas()
     opened.locator("[data-order=position]").click()
-    base = opened.locator("[data-part=base]")
-    box = base.bounding_box()
+    plot = opened.locator("[data-part=plot]")
+    box = plot.bounding_box()
     tip = opened.locator("[data-part=tip]")
-    base.hover(position={"x": box["width"] / 2, "y": 120})
+    plot.hover(position={"x": box["width"] / 2, "y": 120})
     expect(tip).to_contain_text("never visible")
-    base.hover(position={"x": box["width"] / 4, "y": box["height"] / 2})
+    plot.hover(position={"x": box["width"] / 4, "y": box["height"] / 2})
     expect(tip).to_contain_text("weight now")
     opened.locator("[data-part=title]").hover()
     expect(tip).to_be_hidden()

@@ -114,11 +114,12 @@ def test_relevance_of_many_grades_travels_as_it_is(view):
     np.testing.assert_array_equal(arrays["relevance"], graded[:, *np.tril_indices(view.n_tokens)])
 
 
-def test_the_arrays_id_follows_the_arrays_alone(view):
+def test_the_inputs_id_follows_what_the_browser_computes_from(view):
     def identity(each, **more):
-        return decode_payload(to_payload(each, **more))[0]["arrays_id"]
+        return decode_payload(to_payload(each, **more))[0]["inputs_id"]
 
     assert identity(view) == identity(view, ack=3)
+    assert identity(view) == identity(dataclasses.replace(view, pattern=view.pattern * 0.5))
     louder = dataclasses.replace(view, scores=view.scores * 2)
     assert identity(view) != identity(louder)
 
@@ -194,6 +195,16 @@ def test_the_scripts_join_into_one_module():
         assert f"// {name}" in script
     written = {path.name for path in assets.FOLDER.glob("*.js")}
     assert written == set(assets.MODULES)
+
+
+def test_no_name_is_declared_twice_in_the_joined_module():
+    names = re.findall(
+        r"^(?:export default )?(?:async )?(?:const|let|class|function) (\w+)",
+        assets.javascript(),
+        re.MULTILINE,
+    )
+    assert len(names) > 50
+    assert {name for name in names if names.count(name) > 1} == set()
 
 
 def test_no_script_takes_text_for_markup():

@@ -116,7 +116,7 @@ class DialCanvas {
     this.adopt();
     this.parts.empty.hidden = true;
     this.parts.body.hidden = false;
-    if (!view.kept) this.stage.fill(view, this.state, this.look);
+    this.stage.fill(view, this.state, this.look);
     this.arrange();
   }
 
@@ -166,6 +166,7 @@ class DialCanvas {
     if (row === this.state.pinned) return;
     this.state.pinned = row;
     this.stage.strip.mark(row);
+    this.stage.painter.overlay(this.pointer.hover, row);
     this.schedule();
     this.link.reportSoon();
   }
@@ -206,6 +207,7 @@ class DialCanvas {
       }
     }
     describeStill(this.parts, this.view, state);
+    this.stage.painter.overlay(this.pointer.hover, state.pinned);
     this.draw();
     this.stage.paintGrid();
   }
@@ -218,7 +220,7 @@ class DialCanvas {
     this.requested = null;
     if (!this.view || !this.stage.layout) return;
     const began = performance.now();
-    this.stage.draw(this.activeRow(), this.pointer.hover);
+    this.stage.draw(this.activeRow());
     this.showBadge();
     this.frameTimes[this.frameCount++ % KEPT_FRAMES] = performance.now() - began;
     clearTimeout(this.settleTimer);
@@ -250,12 +252,9 @@ class DialCanvas {
   }
 
   onHover(hover) {
-    const row = hover?.row;
-    if (row === this.hoveredRow) {
-      this.stage.painter.overlay(hover, this.state.pinned);
-      return;
-    }
-    this.hoveredRow = row;
+    this.stage.painter.overlay(hover, this.state.pinned);
+    if (hover?.row === this.hoveredRow) return;
+    this.hoveredRow = hover?.row;
     this.schedule();
   }
 

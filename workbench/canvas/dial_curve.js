@@ -6,20 +6,17 @@ import { fitCanvas } from "./dial_axes.js";
 const THUMB = 22; // px, as in dial.css: the track's ends are half a thumb further in
 const HEIGHT = 64;
 
-/** Entropy and fidelity of every head over the whole dial, for the curve behind the slider. */
-export function sweep(layer, points) {
-  const frame = new Frame(layer);
-  const { H } = layer;
-  const entropy = new Float32Array(H * points);
-  const fidelity = new Float32Array(H * points);
-  for (let p = 0; p < points; p++) {
-    layer.measure(p / (points - 1), frame);
-    for (let h = 0; h < H; h++) {
-      entropy[h * points + p] = frame.entropyNormalised[h];
-      fidelity[h * points + p] = frame.fidelity[h];
-    }
+const POINTS = 101;
+
+/** Entropy (share of the largest) and fidelity of head h at POINTS even dial values. */
+export function sweep(layer, h, frame) {
+  const [entropy, fidelity] = [new Float32Array(POINTS), new Float32Array(POINTS)];
+  for (let p = 0; p < POINTS; p++) {
+    layer.measureHead(h, p / (POINTS - 1), frame);
+    entropy[p] = frame.entropyNormalised[h];
+    fidelity[p] = frame.fidelity[h];
   }
-  return { points, entropy, fidelity };
+  return { entropy, fidelity };
 }
 
 /** Entropy and fidelity of one head over the dial; markers at the dials in use. */
@@ -29,10 +26,10 @@ export class Curve {
     this.still = document.createElement("canvas");
   }
 
-  arrange(sweep, head, theme, exact) {
+  arrange(swept, head, theme, exact) {
     const width = this.canvas.parentElement.clientWidth;
     const height = HEIGHT;
-    Object.assign(this, { sweep, head, theme, width, height });
+    Object.assign(this, { head, theme, width, height });
     this.context = fitCanvas(this.canvas, width, height);
     const context = fitCanvas(this.still, width, height);
     context.clearRect(0, 0, width, height);
@@ -44,12 +41,12 @@ export class Curve {
       context.lineTo(this.x(tick), height);
       context.stroke();
     }
-    this.line(context, sweep.fidelity, theme.accent, [], 2);
-    this.line(context, sweep.entropy, theme.ink, [5, 3], 1.5);
+    this.line(context, swept.fidelity, theme.accent, [], 2);
+    this.line(context, swept.entropy, theme.ink, [5, 3], 1.5);
     context.font = `11px ${theme.font}`;
     context.textBaseline = "bottom";
-    this.label(context, "fidelity", sweep.fidelity, theme.accent, 0.12);
-    this.label(context, exact ? "entropy" : "entropy (estimate)", sweep.entropy, theme.ink, 0.12);
+    this.label(context, "fidelity", swept.fidelity, theme.accent, 0.12);
+    this.label(context, exact ? "entropy" : "entropy (estimate)", swept.entropy, theme.ink, 0.12);
   }
 
   x(dial) {
@@ -60,16 +57,10 @@ export class Curve {
     return this.height - 4 - value * (this.height - 18);
   }
 
-  at(values, dial) {
-    const { points } = this.sweep;
-    return values[this.head * points + Math.round(dial * (points - 1))];
-  }
-
   line(context, values, colour, dash, width) {
-    const { points } = this.sweep;
     context.beginPath();
-    for (let p = 0; p < points; p++) {
-      context.lineTo(this.x(p / (points - 1)), this.y(values[this.head * points + p]));
+    for (let p = 0; p < POINTS; p++) {
+      context.lineTo(this.x(p / (POINTS - 1)), this.y(values[p]));
     }
     context.strokeStyle = colour;
     context.lineWidth = width;
@@ -80,7 +71,7 @@ export class Curve {
 
   label(context, text, values, colour, dial) {
     context.fillStyle = colour;
-    context.fillText(text, this.x(dial), this.y(this.at(values, dial)) - 2);
+    context.fillText(text, this.x(dial), this.y(values[Math.round(dial * (POINTS - 1))]) - 2);
   }
 
   /** frames: {a, b}; B is marked in split mode only. */

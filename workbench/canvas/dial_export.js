@@ -98,7 +98,7 @@ export function asJson(view, state) {
 }
 
 /** The map with a title above and the legend below, at the canvas's own resolution. */
-export function asPng({ header, frames }, state, { base, legend, legendB }, theme) {
+export function asPng({ header, frames }, state, { still, base, legend, legendB }, theme) {
   const ratio = base.width / parseFloat(base.style.width);
   const [above, below, side] = [58, 44, 16];
   const canvas = document.createElement("canvas");
@@ -107,6 +107,7 @@ export function asPng({ header, frames }, state, { base, legend, legendB }, them
   const context = canvas.getContext("2d");
   context.fillStyle = theme.background;
   context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(still, side * ratio, above * ratio);
   context.drawImage(base, side * ratio, above * ratio);
   context.drawImage(legend, side * ratio, canvas.height - (below - 8) * ratio);
   if (state.mode === "split") {

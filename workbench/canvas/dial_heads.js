@@ -17,12 +17,16 @@ export class HeadMiniatures {
   }
 
   fill(count, notes) {
+    if (this.cards.length !== count) this.build(count);
+    this.cards.forEach(({ button }, h) => (button.title = notes[h] ? `Reads ${notes[h]}` : ""));
+  }
+
+  build(count) {
     this.cards = Array.from({ length: count }, (_, h) => {
       const button = document.createElement("button");
       button.type = "button";
       button.className = "lw-head";
       button.dataset.head = String(h);
-      if (notes[h]) button.title = `Reads ${notes[h]}`;
       const name = document.createElement("span");
       name.textContent = `Head ${h}`;
       const canvas = document.createElement("canvas");
@@ -174,6 +178,7 @@ export class LayerGrid {
   }
 
   fill(layers, heads) {
+    if (this.cells.length === layers && this.cells[0].length === heads) return;
     this.numbers = heads <= 9 && layers <= 12;
     this.box.style.setProperty("--heads", heads);
     this.box.classList.toggle("lw-dense", !this.numbers);

@@ -8,7 +8,7 @@ const TALLEST_PLAIN = 620;
 const TALLEST_NAMED = 720;
 const NAME_AREA = 96;
 const TICK_AREA = 34;
-const OVERHANG = 40; // of a slanted name to the right of its group
+export const OVERHANG = 44; // of a slanted name to the right of its group
 
 /**
  * Keys in display order: by position, or by class and then position. The sink's class, the last one,

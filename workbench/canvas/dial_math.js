@@ -146,39 +146,41 @@ export class LayerMath {
     return Uint8Array.from(pairs, (n, c) => (2 * read[c] > n ? 1 : 0));
   }
 
-  /** Measures of every head at `dial`, into `frame`. Means run over rows that see two keys. */
+  /** Measures of every head at `dial`, into `frame`. */
   measure(dial, frame) {
-    const { H, T } = this;
+    for (let h = 0; h < this.H; h++) this.measureHead(h, dial, frame);
     frame.dial = dial;
-    const rows = Math.max(T - 1, 1);
-    const S = SHARES.length;
-    const C = this.C;
-    for (let h = 0; h < H; h++) {
-      if (this.heads[h]) this.measureGroups(h, dial, frame);
-      else this.measureKeys(h, dial, frame);
-      let bits = 0;
-      let normalised = 0;
-      let fidelity = 0;
-      let fallback = 0;
-      frame.shares.fill(0, h * S, (h + 1) * S);
-      frame.classMass.fill(0, h * C, (h + 1) * C);
-      for (let i = 1; i < T; i++) {
-        const row = h * T + i;
-        bits += frame.rowEntropyBits[row];
-        normalised += frame.rowEntropyBits[row] / Math.log2(i + 1);
-        fidelity += frame.rowFidelity[row];
-        fallback += this.fallback[row];
-        for (let s = 0; s < S; s++) frame.shares[h * S + s] += frame.rowShares[row * S + s] / rows;
-        for (let c = 0; c < C; c++) {
-          frame.classMass[h * C + c] += frame.rowClassMass[row * C + c] / rows;
-        }
-      }
-      frame.entropyBits[h] = bits / rows;
-      frame.entropyNormalised[h] = normalised / rows;
-      frame.fidelity[h] = fidelity / rows;
-      frame.fallbackShare[h] = fallback / rows;
-    }
     return frame;
+  }
+
+  /** Measures of one head: of each row, and their means over rows that see two keys. */
+  measureHead(h, dial, frame) {
+    const { T, C } = this;
+    const S = SHARES.length;
+    const rows = Math.max(T - 1, 1);
+    if (this.heads[h]) this.measureGroups(h, dial, frame);
+    else this.measureKeys(h, dial, frame);
+    let bits = 0;
+    let normalised = 0;
+    let fidelity = 0;
+    let fallback = 0;
+    frame.shares.fill(0, h * S, (h + 1) * S);
+    frame.classMass.fill(0, h * C, (h + 1) * C);
+    for (let i = 1; i < T; i++) {
+      const row = h * T + i;
+      bits += frame.rowEntropyBits[row];
+      normalised += frame.rowEntropyBits[row] / Math.log2(i + 1);
+      fidelity += frame.rowFidelity[row];
+      fallback += this.fallback[row];
+      for (let s = 0; s < S; s++) frame.shares[h * S + s] += frame.rowShares[row * S + s] / rows;
+      for (let c = 0; c < C; c++) {
+        frame.classMass[h * C + c] += frame.rowClassMass[row * C + c] / rows;
+      }
+    }
+    frame.entropyBits[h] = bits / rows;
+    frame.entropyNormalised[h] = normalised / rows;
+    frame.fidelity[h] = fidelity / rows;
+    frame.fallbackShare[h] = fallback / rows;
   }
 
   measureGroups(h, dial, frame) {

@@ -2,17 +2,18 @@
 // Nothing is allocated per frame but short strings for labels.
 
 import { SHADES, raise } from "./dial_colour.js";
+import { OVERHANG } from "./dial_layout.js";
 import { clipText, drawFrozen, fitCanvas, percent } from "./dial_axes.js";
 
 const PROFILE_PAD = 16;
+const RIBBON = 7; // px just above the map, where the block colours stand
 const SLANT = -Math.PI / 3.4;
 
 export class MapPainter {
-  constructor(base, over) {
-    this.base = base;
-    this.over = over;
+  /** Three canvases, one above the other: what stays, what the dial moves, what is pointed at. */
+  constructor(still, base, over) {
+    Object.assign(this, { still, base, over });
     this.heat = [0, 1, 2].map(() => document.createElement("canvas"));
-    this.frozen = document.createElement("canvas");
   }
 
   /** Take in a layout, labels and colours; draws what no dial changes once, for reuse. */
@@ -27,7 +28,8 @@ export class MapPainter {
       const image = context.createImageData(T, T);
       return { context, image, words: new Uint32Array(image.data.buffer) };
     });
-    drawFrozen(this.frozen, layout, labels, theme);
+    drawFrozen(this.still, layout, labels, theme);
+    this.context.clearRect(0, 0, layout.width, layout.height);
   }
 
   /**
@@ -36,10 +38,12 @@ export class MapPainter {
    */
   frame(panels, row, before, groupMass) {
     const { context, layout } = this;
-    context.clearRect(0, 0, layout.width, layout.height);
-    context.drawImage(this.frozen, 0, 0, layout.width, layout.height);
     context.textBaseline = "middle";
     for (let p = 0; p < panels.length; p++) {
+      // The heat covers the last frame's heat; only what stands above it needs a clear ground.
+      const { x, y } = layout.places[p];
+      const above = layout.top - layout.title;
+      context.clearRect(x - 1, y - above, layout.plotWidth + OVERHANG, above - RIBBON);
       this.fillHeat(panels[p], p);
       this.placeHeat(p);
       this.drawProfile(panels[p], p, row, before);

@@ -13,7 +13,7 @@ export class Stage {
   /** handlers: onHead(h), onCell(layer, h), onToken(j), onTokenHover(j, chip). */
   constructor(root, parts, handlers) {
     Object.assign(this, { root, parts });
-    this.painter = new MapPainter(parts.base, parts.over);
+    this.painter = new MapPainter(parts.still, parts.base, parts.over);
     this.curve = new Curve(parts.curve);
     this.figures = new Figures(parts.figures);
     this.masses = new Masses(parts);
@@ -23,12 +23,15 @@ export class Stage {
     this.groupMass = (cls, panel) => this.view.classMass(cls, panel, this.state);
   }
 
-  /** Rebuild what depends on the text, the layer or the model. */
+  /** Take in a view; elements that serve it too stay, and with them the focus. */
   fill(view, state, look) {
-    Object.assign(this, { view, state, look, coloured: null });
+    Object.assign(this, { view, state, look });
     const { header } = view;
     this.heads.fill(header.n_heads, header.head_notes);
     this.grid.fill(header.n_layers, header.n_heads);
+    const metrics = header.grid_metrics.join();
+    if (this.metrics === metrics) return;
+    this.metrics = metrics;
     const options = header.grid_metrics.map((name) => {
       const option = document.createElement("option");
       option.value = name;
@@ -52,8 +55,8 @@ export class Stage {
     this.takeTheme();
     const { theme, tables } = this;
     labels.scale = look.scale;
-    if (this.coloured !== theme.name) {
-      this.coloured = theme.name;
+    if (this.labels !== labels || this.coloured !== theme.name) {
+      Object.assign(this, { labels, coloured: theme.name });
       labels.colours = classColours(theme.name, header.class_colours, header.class_names.length);
       this.strip.fill(labels);
       this.masses.fill(labels);
@@ -74,7 +77,7 @@ export class Stage {
     this.grid.select(state.layer, state.head);
     this.strip.arrange();
     this.strip.mark(state.pinned);
-    this.curve.arrange(view.sweep, state.head, theme, header.exact);
+    this.curve.arrange(view.sweepOf(state.head), state.head, theme, header.exact);
     drawLegend(parts.legend, tables.sequential, false, look.scale, theme);
     drawLegend(parts.legendB, tables.signed, true, look.scale, theme);
     parts.legendB.hidden = !split;
@@ -111,14 +114,13 @@ export class Stage {
   }
 
   /** One frame; row: the query whose weights profile and token strip show. */
-  draw(row, hover) {
+  draw(row) {
     const { view, state, look } = this;
     const { layer, frames, patterns } = view;
     const split = state.mode === "split";
     const b = split ? frames.b : null;
     view.measure(state);
     this.painter.frame(view.panels[state.mode], row, patterns.zero, this.groupMass);
-    this.painter.overlay(hover, state.pinned);
     this.strip.frame(patterns.a, (row * (row + 1)) / 2, row, look.scale);
     this.figures.frame(layer, state.head, frames.a, b, frames.zero);
     this.masses.frame(layer, state.head, state.pinned, frames.a, b, frames.zero);

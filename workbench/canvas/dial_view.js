@@ -6,35 +6,32 @@ import { shownToken } from "./dial_strip.js";
 import { sweep } from "./dial_curve.js";
 import { judgeEstimate, verify } from "./dial_badge.js";
 
-const SWEEP_POINTS = 101;
-
-/** Whether the numbers of `header` are those of `old`: then nothing needs to be built again. */
-function sameNumbers(old, header) {
-  return ["subject", "arrays_id", "gain", "temperature", "dial"].every((k) => old[k] === header[k]);
-}
-
-/** Whether both views ask the same of the model but for the dial. */
-function sameQuestion(old, header) {
-  return ["subject", "layer", "gain", "temperature", "schedule"].every((k) => old[k] === header[k]);
-}
+const same = (a, b, names) => names.every((name) => a[name] === b[name]);
 
 export class View {
+  /** What an older view has built and this one shares is taken over, not built again. */
   constructor({ header, arrays }, old) {
     this.header = header;
     this.arrays = arrays;
     this.fresh = !old || old.header.subject !== header.subject;
-    this.kept = Boolean(old) && sameNumbers(old.header, header);
-    if (this.kept) {
-      const { layer, check, frames, patterns, sweep: points, panels, labels } = old;
-      Object.assign(this, { layer, check, frames, patterns, sweep: points, panels, labels });
-      return;
+    if (old && same(old.header, header, ["inputs_id", "gain", "temperature"])) {
+      const { layer, frames, patterns, panels, swept } = old;
+      Object.assign(this, { layer, frames, patterns, panels, swept });
+    } else {
+      this.build(new LayerMath(mathSource(header, arrays)));
     }
-    const layer = new LayerMath(mathSource(header, arrays));
+    this.labels = this.fresh || old.header.n_tokens !== header.n_tokens ? this.words() : old.labels;
+    this.check = verify(this.layer, header, arrays);
+    const question = ["subject", "layer", "gain", "temperature", "schedule"];
+    if (!old || header.exact || !same(old.header, header, question)) return;
+    this.check.estimate =
+      old.header.dial === header.dial
+        ? old.check.estimate
+        : judgeEstimate(old.layer, header, arrays);
+  }
+
+  build(layer) {
     this.layer = layer;
-    this.check = verify(layer, header, arrays);
-    if (old && sameQuestion(old.header, header) && !header.exact && old.header.dial !== header.dial) {
-      this.check.estimate = judgeEstimate(old.layer, header, arrays);
-    }
     this.frames = {
       a: new Frame(layer),
       b: new Frame(layer),
@@ -42,14 +39,18 @@ export class View {
     };
     const empty = () => new Float32Array(layer.N);
     this.patterns = { zero: empty(), a: empty(), b: empty(), difference: empty() };
-    this.sweep = sweep(layer, SWEEP_POINTS);
     const { a, b, difference } = this.patterns;
     const one = { values: a, signed: false };
     this.panels = {
       single: [one],
       split: [one, { values: b, signed: false }, { values: difference, signed: true }],
     };
-    this.labels = {
+    this.swept = new Map();
+  }
+
+  words() {
+    const { header, arrays } = this;
+    return {
       tokens: header.tokens,
       shown: header.tokens.map(shownToken),
       reasons: header.reasons,
@@ -59,6 +60,12 @@ export class View {
       present: header.class_names.map((_, c) => arrays.classes.includes(c)),
       panels: ["A", "B", "B − A"],
     };
+  }
+
+  /** The selected head over the whole dial. */
+  sweepOf(head) {
+    if (!this.swept.has(head)) this.swept.set(head, sweep(this.layer, head, this.frames.b));
+    return this.swept.get(head);
   }
 
   /** Everything that depends on the dial, for the selected head; no allocation. */

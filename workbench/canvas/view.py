@@ -144,13 +144,13 @@ def to_payload(view: DialView, choice: DialEvent | None = None, ack: int = 0) ->
     """
     choice = choice or DialEvent(dial=view.dial, layer=view.layer)
     choice = choice.within(view.n_layers, view.n_heads, view.n_tokens)
-    arrays = _arrays(view)
+    inputs = _inputs(view)
     digest = hashlib.sha256()
-    for name, array in arrays.items():
-        digest.update(name.encode() + str(array.dtype).encode() + array.tobytes())
+    for name, array in inputs.items():
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
     header: dict[str, Any] = {
         "ack": ack,
-        "arrays_id": digest.hexdigest()[:24],
+        "inputs_id": digest.hexdigest()[:24],
         "subject": view.subject,
         "model": {"name": view.model_name, "hash": view.model_hash},
         "tokens": list(view.tokens),
@@ -171,23 +171,30 @@ def to_payload(view: DialView, choice: DialEvent | None = None, ack: int = 0) ->
         "grid_metrics": list(view.grid),
         "choice": asdict(choice),
     }
-    return encode_payload(header, arrays)
+    return encode_payload(header, {**inputs, **_answers(view)})
 
 
-def _arrays(view: DialView) -> dict[str, np.ndarray]:
-    """Square arrays keep their lower triangle only, row after row: half the bytes."""
+def _answers(view: DialView) -> dict[str, np.ndarray]:
+    """What Python found at the view's dial."""
+    rows, columns = np.tril_indices(view.n_tokens)
+    return {
+        "pattern": view.pattern[:, rows, columns].astype(np.float32),
+        "entropy_bits": view.entropy_bits.astype(np.float64),
+        "fidelity": view.fidelity.astype(np.float64),
+        "grid": np.stack([np.asarray(each, dtype=np.float32) for each in view.grid.values()]),
+    }
+
+
+def _inputs(view: DialView) -> dict[str, np.ndarray]:
+    """What the browser computes from: square arrays as lower triangles, half the bytes."""
     rows, columns = np.tril_indices(view.n_tokens)
     relevance = np.ascontiguousarray(view.relevance[:, rows, columns], dtype=np.float32)
     levels, codes = np.unique(relevance, return_inverse=True)
     arrays = {
         "scores": view.scores[:, rows, columns].astype(np.float32),
-        "pattern": view.pattern[:, rows, columns].astype(np.float32),
         "relation": view.relation[rows, columns].astype(np.uint8),
         "classes": view.classes.astype(np.uint16),
         "weights": view.weights.astype(np.float64),
-        "entropy_bits": view.entropy_bits.astype(np.float64),
-        "fidelity": view.fidelity.astype(np.float64),
-        "grid": np.stack([np.asarray(g, dtype=np.float32) for g in view.grid.values()]),
     }
     if len(levels) <= _MOST_LEVELS:
         arrays["relevance_levels"] = levels.astype(np.float32)
