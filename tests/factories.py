@@ -34,14 +34,19 @@ def lively_decoder(config: DecoderConfig = TINY, seed: int = 0) -> Decoder:
 
 
 def random_reads(
-    n_layers: int, n_heads: int, seed: int = 0, share: float = 0.3, sink: bool = False
+    n_layers: int,
+    n_heads: int,
+    seed: int = 0,
+    share: float = 0.3,
+    sink: bool = False,
+    rest: float = 0.0,
 ) -> Reads:
     generator = torch.Generator().manual_seed(seed)
     blocks = torch.rand(n_layers, n_heads, N_CLASSES, N_CLASSES, generator=generator) < share
     allowances = torch.rand(n_layers, n_heads, N_CLASSES, 3, generator=generator) < share
     if sink:
         allowances[..., 2] = True
-    return Reads(blocks, allowances, class_names())
+    return Reads(blocks, allowances, class_names(), rest)
 
 
 def random_text(batch: int, length: int, seed: int = 0, d_vocab: int = 61) -> tuple[Tensor, Tensor]:
@@ -55,5 +60,5 @@ def random_text(batch: int, length: int, seed: int = 0, d_vocab: int = 61) -> tu
 
 def tiny_case(batch: int = 2, length: int = 11, seed: int = 0) -> tuple[Decoder, Tensor, Relevance]:
     ids, classes = random_text(batch, length, seed)
-    reads = random_reads(TINY.n_layers, TINY.n_heads, seed)
+    reads = random_reads(TINY.n_layers, TINY.n_heads, seed, rest=0.5 * (seed % 2))
     return lively_decoder(seed=seed), ids, Relevance.compile(classes, reads)

@@ -37,7 +37,8 @@ def relevance_by_hand(classes: list[int], reads: Reads, layer: int, head: int) -
             relevant |= allowed[0] and j == i
             relevant |= allowed[1] and j == i - 1
             relevant |= allowed[2] and b == SINK_CLASS
-            row.append(float(relevant and j <= i))
+            resting = reads.rest if b == SINK_CLASS else 0.0
+            row.append((1.0 if relevant else resting) if j <= i else 0.0)
         rows.append(row)
     return rows
 
@@ -46,7 +47,7 @@ def relevance_by_hand(classes: list[int], reads: Reads, layer: int, head: int) -
 def test_relevance_equals_the_rules_read_one_pair_at_a_time(seed: int) -> None:
     _, classes = random_text(2, 13, seed)
     classes[1, 6] = SINK_CLASS
-    reads = random_reads(2, 3, seed)
+    reads = random_reads(2, 3, seed, rest=0.25 * seed / 2)
     relevance = Relevance.compile(classes, reads)
     for layer in range(2):
         for row in range(2):
@@ -55,17 +56,40 @@ def test_relevance_equals_the_rules_read_one_pair_at_a_time(seed: int) -> None:
                 assert relevance.raw(layer)[row, head].tolist() == expected
 
 
-def test_the_short_cut_for_certain_rows_changes_nothing() -> None:
-    _, classes = random_text(3, 20)
-    relevance = Relevance.compile(classes, random_reads(2, 3, sink=True))
-    assert relevance.certain == (True, True)
-    slow = Relevance(**{**vars(relevance), "certain": (False, False)})
-    visible = torch.ones(20, 20, dtype=torch.bool).tril()
-    for layer in range(2):
-        assert torch.equal(relevance.gap(layer)[..., visible], slow.gap(layer)[..., visible])
-        assert torch.equal(relevance.dense(layer), slow.dense(layer))
-    classes[1, 0] = 0
-    assert Relevance.compile(classes, random_reads(2, 3, sink=True)).certain == (False, False)
+@pytest.mark.parametrize("rest", [0.0, 0.5])
+@pytest.mark.parametrize("share", [0.02, 0.3])
+@pytest.mark.parametrize("few_classes", [True, False])
+def test_the_largest_relevance_of_a_row_is_known_from_the_classes_seen(
+    rest: float, share: float, few_classes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not few_classes:
+        monkeypatch.setattr("model.locality.relevance._BITS", 1)
+    for seed in range(4):
+        _, classes = random_text(3, 20, seed)
+        classes[1, 0], classes[2, 9] = 0, SINK_CLASS
+        reads = random_reads(2, 3, seed, share, rest=rest)
+        relevance = Relevance.compile(classes, reads)
+        visible = torch.ones(20, 20, dtype=torch.bool).tril()
+        for layer in range(2):
+            raw, dense = relevance.raw(layer), relevance.dense(layer)
+            assert torch.equal(relevance.largest(layer), raw.amax(-1))
+            assert torch.equal(relevance.fallback(layer), raw.amax(-1) == 0)
+            gap = dense.amax(-1, keepdim=True) - dense
+            assert torch.equal(relevance.gap(layer)[..., visible], gap[..., visible])
+
+
+def test_a_head_rests_on_the_sink_only_where_it_reads_nothing() -> None:
+    blocks = torch.zeros(1, 1, N_CLASSES, N_CLASSES, dtype=torch.bool)
+    blocks[..., 2] = True
+    nothing = torch.zeros(1, 1, N_CLASSES, 3, dtype=torch.bool)
+    reads = Reads(blocks, nothing, class_names(), rest=0.5)
+    relevance = Relevance.compile(torch.tensor([[SINK_CLASS, 1, 2, 1]]), reads)
+    assert relevance.raw(0)[0, 0, 1].tolist() == [0.5, 0, 0, 0]
+    assert relevance.raw(0)[0, 0, 3].tolist() == [0.5, 0, 1, 0]
+    assert relevance.largest(0)[0, 0].tolist() == [0.5, 0.5, 1, 1]
+    assert not relevance.fallback(0).any()
+    with pytest.raises(PartitionError, match="below what is read"):
+        Reads(blocks, nothing, class_names(), rest=1.0)
 
 
 def measures_by_hand(p: list[float], r: list[float], classes: list[int], by_block: list[bool]):
@@ -164,22 +188,31 @@ def test_discovery_finds_the_planted_reads() -> None:
     for head in range(heads):
         for query in queries:
             assert reads.blocks[0, head, query, head]
-    assert reads.allowances[..., 2].all()
+    assert not reads.blocks[..., SINK_CLASS].any() and reads.rest == 0.5
     shares = [
         float(Masks.of(Relevance.compile(classes, reads), 0).relevant.float().tril()[:, h].sum())
         for h in range(heads)
     ]
     assert min(shares) > 0
-    share = row_measures(patterns, Masks.of(Relevance.compile(classes, reads), 0))["relevant_share"]
+    found = Relevance.compile(classes, reads)
+    share = row_measures(patterns, Masks.of(found, 0))["relevant_share"]
+    share = share * (found.largest(0) == 1)  # rows at rest read nothing
+    share[..., 1] = 0  # here the previous token is the sink
     assert float(share[..., 1:].mean(dim=(0, 2)).max()) <= 0.30 + 1e-6
     assert reads.allowances[..., :2].any()
+    open_sinks = [
+        int(statistics.choose(0.3, class_names(), sink_worth=w).allowances[..., 2].sum())
+        for w in (0.0, 1.0, 1e6)
+    ]
+    assert open_sinks[0] == 0 and open_sinks[0] <= open_sinks[1] <= open_sinks[2] > 0
     assert not statistics.choose(0.30, class_names(), ()).allowances[..., :2].any()
 
 
 def test_reads_round_trip_and_refuse() -> None:
-    reads = random_reads(2, 3)
+    reads = random_reads(2, 3, rest=0.25)
     data = reads.to_dict()
     again = Reads.from_dict(data, class_names(), 2, 3)
+    assert again.rest == 0.25
     assert torch.equal(again.blocks, reads.blocks)
     assert torch.equal(again.allowances, reads.allowances)
     with pytest.raises(PartitionError, match="6 heads"):

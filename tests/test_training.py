@@ -120,7 +120,7 @@ def test_a_twin_trains_at_dial_zero_only(monkeypatch: pytest.MonkeyPatch) -> Non
     _, events = run(recipe=replace(RECIPE, sample_dial=False))
     assert not seen
     assert isinstance(events[-1], loop.Finished)
-    assert events[-1].reads.allowances[..., 2].all()
+    assert events[-1].reads.rest == 0.5 and events[-1].reads.blocks.any()
 
 
 def test_the_dial_is_sampled_as_the_recipe_says() -> None:

@@ -3,6 +3,9 @@
 A head (l, h) reads key class B from query class A where `blocks[l, h, A, B]` holds, and three
 positions that no block names where its allowance holds: the query itself, the previous token and
 the sink (the begin-of-text token). Allowances are counted openly, beside the blocks.
+
+A head that reads none of what it sees **rests** on the sink: there the sink has a relevance of its
+own, `rest`, below that of anything read. As the dial turns up, rest gives way to what is read.
 """
 
 from __future__ import annotations
@@ -25,12 +28,14 @@ class Reads:
     """The reading sets of a model.
 
     blocks: bool [layer, head, query class, key class]; allowances: bool [layer, head, query class,
-    3] in the order self, previous, sink. class_names: what the classes are called.
+    3] in the order self, previous, sink. class_names: what the classes are called. rest: in [0, 1),
+    the sink's relevance to a query that does not read it; 0 for none.
     """
 
     blocks: Tensor
     allowances: Tensor
     class_names: tuple[str, ...]
+    rest: float = 0.0
 
     def __post_init__(self) -> None:
         layers, heads, classes = self.blocks.shape[:3]
@@ -47,6 +52,10 @@ class Reads:
                 tuple(self.allowances.shape),
                 "must be [layer, head, class, 3]",
                 "Give self, previous and sink for each head and query class",
+            )
+        if not 0.0 <= self.rest < 1.0:
+            raise PartitionError(
+                "Rest", self.rest, "must lie in [0, 1), below what is read", "Use 0 or 0.5"
             )
 
     @property
@@ -79,7 +88,12 @@ class Reads:
                     name: self._names(layer, head, c) for c, name in enumerate(self.class_names)
                 }
                 heads.append({"layer": layer, "head": head, "reads": reads})
-        return {"format": _FORMAT, "classes": list(self.class_names), "heads": heads}
+        return {
+            "format": _FORMAT,
+            "classes": list(self.class_names),
+            "rest": self.rest,
+            "heads": heads,
+        }
 
     def _names(self, layer: int, head: int, query: int) -> list[str]:
         blocks = self.blocks[layer, head, query].tolist()
@@ -135,4 +149,7 @@ class Reads:
                 "each head of the model must stand once",
                 f"Give {n_layers * n_heads} heads",
             )
-        return cls(blocks, allowances, names)
+        rest = data.get("rest", 0.0)
+        if not isinstance(rest, (int, float)) or isinstance(rest, bool):
+            raise PartitionError("Rest", rest, "must be a number in [0, 1)", "Use 0 or 0.5")
+        return cls(blocks, allowances, names, float(rest))

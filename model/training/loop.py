@@ -179,7 +179,13 @@ def discover(
             _, cache = decoder.run_with_cache(ids, names_filter=names)
             relation = Relevance.compile(classes, nothing).relation
             statistics.add([cache[name] for name in names], classes, relation)
-    return statistics.choose(recipe.relevant_share, class_names, recipe.allowances)
+    return statistics.choose(
+        recipe.relevant_share,
+        class_names,
+        recipe.allowances,
+        recipe.rest,
+        recipe.sink_worth,
+    )
 
 
 def sample_dials(recipe: Preset, count: int, generator: torch.Generator) -> Dial:

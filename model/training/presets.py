@@ -20,10 +20,10 @@ class Preset:
     """A recipe. Sizes in elements, lengths and budgets in tokens, dial shares as fractions.
 
     A run has two phases. The first `discovery_tokens` train the plain model; then the reads are
-    discovered from its attention: at most `relevant_share` of the keys of a mean row, with the sink
-    and, where a head takes them, the positions in `allowances`. From there on the dial is sampled
-    per sequence: 0 with probability `share_zero`, 1 with `share_one`, uniform in between. A twin
-    never samples.
+    discovered from its attention: at most `relevant_share` of the keys of a mean row, with the
+    positions in `allowances` where a head takes them (see `AttentionStatistics.choose`). From there
+    on the dial is sampled per sequence: 0 with probability `share_zero`, 1 with `share_one`,
+    uniform in between. A twin never samples.
     """
 
     name: str
@@ -48,8 +48,10 @@ class Preset:
     share_zero: float = 0.4
     share_one: float = 0.4
     gain: float = 4.0
-    relevant_share: float = 0.28
-    allowances: tuple[str, ...] = ("previous",)
+    relevant_share: float = 0.27
+    allowances: tuple[str, ...] = ("previous", "sink")
+    rest: float = 0.5
+    sink_worth: float = 0.6
     partition: PartitionKind = "semantic"
     reads: ReadsKind = "discovered"
     precision: Precision = "bf16"
