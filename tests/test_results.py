@@ -160,6 +160,17 @@ def test_files_hold_what_the_table_holds(found):
         assert json.loads(row["reads"]) == kept["reads"]
 
 
+def test_no_two_columns_of_a_file_have_one_heading(model, found):
+    for table in (
+        results.curves_table(results.curves_of(model, found), found),
+        results.next_table(found),
+        results.heads_table(found),
+    ):
+        headings = next(csv.reader(io.StringIO(table.to_csv())))
+        assert len(set(headings)) == len(headings)
+        assert len(table.frame().columns) == len(table.columns)
+
+
 def test_no_cell_is_a_formula_to_a_spreadsheet():
     table = Table("t", "T", (Column("a", "A", "", ("=1+1", "\n,", '"')),))
     assert table.to_csv() == 'a\n"""=1+1"""\n"""\\n,"""\n"""\\"""""\n'

@@ -192,7 +192,7 @@ def heads_figure(table: Table) -> go.Figure:
     import plotly.graph_objects as go
 
     places = zip(table.column("layer").cells, table.column("head").cells, strict=True)
-    heads = [f"{layer}.{head}" for layer, head in places]
+    heads = [f"L{layer} H{head}" for layer, head in places]
     classes = [column for column in table.columns if column.unit == "mean mass"]
     figure = go.Figure(
         go.Heatmap(
@@ -205,12 +205,12 @@ def heads_figure(table: Table) -> go.Figure:
             xgap=1,
             ygap=1,
             texttemplate="%{z:.2f}" if len(heads) <= _MOST_LABELLED else None,
-            hovertemplate="keys of %{y}, head %{x}: %{z:.4f}<extra></extra>",
+            hovertemplate="%{x}, keys of %{y}: %{z:.4f}<extra></extra>",
             colorbar={"title": {"text": "mass"}, "thickness": 12},
         )
     )
     figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_xaxes(side="top", type="category", title_text="layer.head")
+    figure.update_xaxes(side="top", type="category")
     return figure.update_layout(height=120 + 24 * len(classes), margin=_MARGIN)
 
 

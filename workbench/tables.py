@@ -68,10 +68,10 @@ class Table:
         return [dict(zip(keys, row, strict=True)) for row in zip(*values, strict=True)]
 
     def to_csv(self) -> str:
-        """A heading a column, its unit in brackets; what was asked stands in columns of its own."""
+        """A heading a column, its unit in brackets; what was asked follows in columns `about_…`."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        asked = {key: _plain(value) for key, value in self.about.items()}
+        asked = {f"about_{key}": _plain(value) for key, value in self.about.items()}
         headings = [f"{c.key} [{c.unit}]" if c.unit else c.key for c in self.columns]
         writer.writerow([*headings, *asked])
         for row in self.rows():
