@@ -93,7 +93,7 @@ def test_a_typed_number_turns_the_dial_and_nonsense_does_not(canvas):
 def test_a_head_of_this_layer_is_there_at_once(canvas):
     opened = canvas(slow=2.0)
     opened.get_by_role("button", name="Head 4: entropy").click()
-    expect(opened.locator("[data-part=title]")).to_have_text("Layer 0 · head 4", timeout=700)
+    expect(opened.locator("[data-part=title]")).to_have_text("Layer 0 · head 4", timeout=1800)
     view = make_view(0, 0.5, length=LENGTH)
     assert figure(opened) == f"{view.entropy_bits[4]:.2f} bits"
     python_hears(opened, head=4)

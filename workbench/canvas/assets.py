@@ -24,6 +24,7 @@ MODULES = (
     "dial_paint.js",
     "dial_strip.js",
     "dial_heads.js",
+    "dial_grid.js",
     "dial_masses.js",
     "dial_table.js",
     "dial_control.js",

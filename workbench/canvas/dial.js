@@ -62,7 +62,7 @@ class DialCanvas {
     this.pointer = new Pointer(
       parts.plot,
       this.tip,
-      () => ({ ...this.view, state: this.state, layout: this.stage.layout }),
+      () => ({ view: this.view, state: this.state, layout: this.stage.layout }),
       (hover) => this.onHover(hover),
       (row) => this.pin(row),
     );
@@ -221,6 +221,8 @@ class DialCanvas {
     if (!this.view || !this.stage.layout) return;
     const began = performance.now();
     this.stage.draw(this.activeRow());
+    this.dialA.render();
+    this.dialB.render();
     this.showBadge();
     this.frameTimes[this.frameCount++ % KEPT_FRAMES] = performance.now() - began;
     clearTimeout(this.settleTimer);

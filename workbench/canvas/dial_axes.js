@@ -26,6 +26,12 @@ export function brief(value) {
   return (size < 0.1 ? value.toFixed(3) : value.toFixed(2)).replace("-", "−");
 }
 
+/** "0.62", but all the digits that a dial such as 0.999999 needs. */
+export function dialText(value) {
+  const rounded = Math.round(value * 1000) / 1000;
+  return rounded === value ? rounded.toFixed(value * 100 === Math.round(value * 100) ? 2 : 3) : String(value);
+}
+
 export function percent(value) {
   if (value > 0 && value < 0.005) return "<1%";
   return `${Math.round(100 * value)}%`;
@@ -51,14 +57,8 @@ export function drawFrozen(canvas, layout, labels, theme) {
   const context = fitCanvas(canvas, layout.width, layout.height);
   context.clearRect(0, 0, layout.width, layout.height);
   context.textBaseline = "middle";
-  layout.places.forEach((place, panel) => {
+  layout.places.forEach((place) => {
     drawFuture(context, place, layout, labels, theme);
-    if (layout.title) {
-      context.font = `650 13px ${theme.font}`;
-      context.fillStyle = panel < 2 ? theme.sides[panel] : theme.ink;
-      context.textAlign = "left";
-      context.fillText(labels.panels[panel], place.x, place.y - layout.top + 9);
-    }
     drawKeyAxis(context, place, layout, labels, theme);
     if (place.x === layout.places[0].x) drawQueryAxis(context, place, layout, labels, theme);
   });
@@ -115,8 +115,12 @@ function drawKeyAxis(context, place, layout, labels, theme) {
 function drawQueryAxis(context, place, layout, labels, theme) {
   const T = labels.tokens.length;
   for (let i = 0; i < T; i++) {
+    const y = place.y + i * layout.rowHeight;
     context.fillStyle = labels.colours[labels.classes[i]];
-    context.fillRect(place.x - 6, place.y + i * layout.rowHeight, 4, layout.rowHeight + 0.2);
+    context.fillRect(place.x - 6, y, 4, layout.rowHeight + 0.2);
+    // A notch in the ribbon: this row finds no key to read, and falls back to itself.
+    if (!labels.fallback[i]) continue;
+    context.clearRect(place.x - 6, y, 2, layout.rowHeight);
   }
   context.fillStyle = theme.muted;
   context.textAlign = "right";

@@ -1,5 +1,7 @@
 // The dial: a range, a number and keys that agree, and the player that turns it.
 
+import { dialText } from "./dial_axes.js";
+
 const COARSE = 0.01;
 const FINE = 0.001;
 const PAGE = 0.1;
@@ -7,12 +9,6 @@ const SETTLED = 350; // ms after the last key press before the value counts as r
 
 const clamp = (v) => Math.min(Math.max(v, 0), 1);
 const snap = (v, step) => clamp(Math.round(v / step) / Math.round(1 / step));
-
-/** "0.62", but all the digits that a dial such as 0.999999 needs. */
-export function dialText(value) {
-  const rounded = Math.round(value * 1000) / 1000;
-  return rounded === value ? rounded.toFixed(value * 100 === Math.round(value * 100) ? 2 : 3) : String(value);
-}
 
 export class DialControl {
   /** onInput(value) while it moves, onRelease(value) when it rests. */
@@ -26,9 +22,7 @@ export class DialControl {
     });
     range.addEventListener("pointermove", (event) => (this.fine = event.shiftKey));
     range.addEventListener("input", () => {
-      const value = snap(Number(range.value), this.fine ? FINE : COARSE);
-      range.value = String(value);
-      this.move(value);
+      this.move(snap(Number(range.value), this.fine ? FINE : COARSE));
     });
     range.addEventListener("change", () => this.release());
     for (const name of ["pointerup", "pointercancel"]) {
@@ -71,9 +65,15 @@ export class DialControl {
     return this.active || Boolean(this.timer);
   }
 
+  /** The elements follow with the next frame, after the canvases: see `render`. */
   move(value, from) {
-    this.show(value, from);
+    this.value = value;
+    this.unshown = { except: from };
     this.onInput(value);
+  }
+
+  render() {
+    if (this.unshown) this.show(this.value, this.unshown.except);
   }
 
   release() {
@@ -84,6 +84,7 @@ export class DialControl {
   }
 
   show(value, except) {
+    this.unshown = null;
     this.value = value;
     this.range.value = String(value);
     this.range.style.setProperty("--at", value);

@@ -7,6 +7,7 @@ const THUMB = 22; // px, as in dial.css: the track's ends are half a thumb furth
 const HEIGHT = 64;
 
 const POINTS = 101;
+const NAMED = 8; // the point at which the lines bear their names
 
 /** Entropy (share of the largest) and fidelity of head h at POINTS even dial values. */
 export function sweep(layer, h, frame) {
@@ -44,9 +45,10 @@ export class Curve {
     this.line(context, swept.fidelity, theme.accent, [], 2);
     this.line(context, swept.entropy, theme.ink, [5, 3], 1.5);
     context.font = `11px ${theme.font}`;
-    context.textBaseline = "bottom";
-    this.label(context, "fidelity", swept.fidelity, theme.accent, 0.12);
-    this.label(context, exact ? "entropy" : "entropy (estimate)", swept.entropy, theme.ink, 0.12);
+    const higher = swept.entropy[NAMED] > swept.fidelity[NAMED];
+    const name = exact ? "entropy" : "entropy (estimate)";
+    this.label(context, name, swept.entropy[NAMED], theme.ink, higher);
+    this.label(context, "fidelity", swept.fidelity[NAMED], theme.accent, !higher);
   }
 
   x(dial) {
@@ -69,9 +71,12 @@ export class Curve {
     context.setLineDash([]);
   }
 
-  label(context, text, values, colour, dial) {
+  /** The name of a line stands on its outer side, clear of the other line. */
+  label(context, text, value, colour, above) {
     context.fillStyle = colour;
-    context.fillText(text, this.x(dial), this.y(values[Math.round(dial * (POINTS - 1))]) - 2);
+    context.textBaseline = above ? "bottom" : "top";
+    const y = this.y(value) + (above ? -3 : 3);
+    context.fillText(text, this.x(NAMED / (POINTS - 1)), Math.min(Math.max(y, 12), this.height - 12));
   }
 
   /** frames: {a, b}; B is marked in split mode only. */

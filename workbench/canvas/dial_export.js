@@ -1,7 +1,7 @@
 // Downloads of what is drawn: the same arrays that the canvas was painted from.
 
 import { SHARES, strength } from "./dial_math.js";
-import { dialText } from "./dial_control.js";
+import { dialText } from "./dial_axes.js";
 
 const UNITS = {
   scores: "nats, scaled by 1/sqrt(d_head), before the dial",
@@ -17,12 +17,13 @@ const cell = (value) =>
   typeof value === "number" ? String(value) : `"${String(value).replaceAll('"', '""')}"`;
 
 /** Long form: a line for each visible pair of query and key. */
-export function asCsv({ layer, labels, header, patterns }, state) {
+export function asCsv(view, state) {
+  const { layer, labels, header, patterns } = view;
+  const at = (dial) => `weight_dial_${dial}${view.holdsAt(dial) ? "" : "_estimate"}`;
   const split = state.mode === "split";
   const columns = ["model_hash", "layer", "head", "query", "query_token", "query_block", "key",
-    "key_token", "key_block", "score_nats", "relevance", "weight_dial_0",
-    `weight_dial_${state.dial}`];
-  if (split) columns.push(`weight_dial_${state.dialB}`, "difference_b_minus_a");
+    "key_token", "key_block", "score_nats", "relevance", at(0), at(state.dial)];
+  if (split) columns.push(at(state.dialB), "difference_b_minus_a");
   const lines = [columns.map(cell).join(",")];
   const tokens = labels.tokens.map((t) => JSON.stringify(t));
   const base = state.head * layer.N;

@@ -42,7 +42,11 @@ export class Figures {
     });
   }
 
-  frame(layer, head, a, b, zero) {
+  /** b: the frame of dial B, or null. What deeper layers do at dial 0 is an estimate. */
+  frame(view, head, b) {
+    const { layer, frames } = view;
+    const { a, zero } = frames;
+    const about = view.holdsAt(0) ? "" : "≈ ";
     const values = (frame) => [
       `${frame.entropyBits[head].toFixed(2)} bits`,
       frame.fidelity[head].toFixed(3),
@@ -55,7 +59,7 @@ export class Figures {
       setText(cell.value, now[n]);
       setText(cell.second, then ? then[n] : "");
       const nats = taken > 1e6 ? "∞" : taken.toFixed(2);
-      setText(cell.before, n === 3 ? `strength ${nats} nats` : `at dial 0: ${start[n]}`);
+      setText(cell.before, n === 3 ? `strength ${nats} nats` : `at dial 0: ${about}${start[n]}`);
     });
   }
 }
@@ -66,19 +70,22 @@ export class Masses {
     this.rows = [];
     this.shares = SHARE_ORDER.map((name) => {
       const [word, help] = SHARE_WORDS[name];
-      const segment = element("span", `lw-share lw-share-${name}`);
+      const segments = ["a", "b"].map(() => element("span", `lw-share lw-share-${name}`));
       const key = element("span", "lw-share-key");
       const value = element("b");
       key.title = help;
       key.append(element("i", `lw-share-${name}`), `${word} `, value);
-      return { name, segment, key, value, at: SHARES.indexOf(name) };
+      return { name, segments, key, value, at: SHARES.indexOf(name) };
     });
-    const bar = element("div", "lw-share-bar");
-    bar.setAttribute("aria-hidden", "true");
-    bar.append(...this.shares.map((s) => s.segment));
+    const bars = ["a", "b"].map((side, n) => {
+      const bar = element("div", `lw-share-bar lw-bar-of-${side}`);
+      bar.setAttribute("aria-hidden", "true");
+      bar.append(...this.shares.map((s) => s.segments[n]));
+      return bar;
+    });
     const keys = element("div", "lw-share-keys");
     keys.append(...this.shares.map((s) => s.key));
-    parts.shares.append(bar, keys);
+    parts.shares.append(...bars, keys);
   }
 
   fill({ classNames, classTitles, colours, present }) {
@@ -108,11 +115,14 @@ export class Masses {
     const S = SHARES.length;
     const at = row === null ? head : head * T + row;
     const masses = (frame) => (row === null ? frame.classMass : frame.rowClassMass);
-    const shares = row === null ? a.shares : a.rowShares;
+    const shares = (frame, share) =>
+      Math.max((row === null ? frame.shares : frame.rowShares)[at * S + share.at], 0);
     for (const share of this.shares) {
-      const value = shares[at * S + share.at];
-      share.segment.style.flexGrow = Math.max(value, 0);
-      setText(share.value, percent(value));
+      const now = shares(a, share);
+      const then = b ? shares(b, share) : 0;
+      share.segments[0].style.flexGrow = now;
+      share.segments[1].style.flexGrow = then;
+      setText(share.value, b ? `${percent(now)} → ${percent(then)}` : percent(now));
     }
     for (const { c, bar, second, tick, value } of this.rows) {
       const now = masses(a)[at * C + c];

@@ -3,7 +3,7 @@
 
 import { SHADES, raise } from "./dial_colour.js";
 import { OVERHANG } from "./dial_layout.js";
-import { clipText, drawFrozen, fitCanvas, percent } from "./dial_axes.js";
+import { clipText, dialText, drawFrozen, fitCanvas, percent } from "./dial_axes.js";
 
 const PROFILE_PAD = 16;
 const RIBBON = 7; // px just above the map, where the block colours stand
@@ -33,22 +33,37 @@ export class MapPainter {
   }
 
   /**
-   * panels: [{values f32 triangle, signed}]; row: query whose weights the profile shows;
-   * before: the head's pattern at dial 0; groupMass(cls, panel): mass in [0, 1] or [-1, 1].
+   * row: query whose weights the profile shows; groupMass(cls, panel): mass in [0, 1] or [-1, 1].
    */
-  frame(panels, row, before, groupMass) {
+  frame(view, state, row, groupMass) {
     const { context, layout } = this;
+    const panels = view.panels[state.mode];
+    const before = view.patterns.zero;
     context.textBaseline = "middle";
     for (let p = 0; p < panels.length; p++) {
       // The heat covers the last frame's heat; only what stands above it needs a clear ground.
       const { x, y } = layout.places[p];
-      const above = layout.top - layout.title;
-      context.clearRect(x - 1, y - above, layout.plotWidth + OVERHANG, above - RIBBON);
+      context.clearRect(x - 1, y - layout.top, layout.plotWidth + OVERHANG, layout.top - RIBBON);
+      if (layout.title) this.drawTitle(view, state, p);
       this.fillHeat(panels[p], p);
       this.placeHeat(p);
       this.drawProfile(panels[p], p, row, before);
       if (layout.grouped) this.drawGroups(p, panels[p].signed, groupMass);
     }
+  }
+
+  /** Which dial a panel stands at, and whether its scores are that dial's own. */
+  drawTitle(view, state, panel) {
+    const { context, layout, theme } = this;
+    const { x, y } = layout.places[panel];
+    const dial = panel === 0 ? state.dial : state.dialB;
+    const rough = view.holdsAt(state.dial) && view.holdsAt(state.dialB) ? "" : " · estimate";
+    const own = view.holdsAt(dial) ? "" : " · estimate";
+    const text = panel === 2 ? `B − A${rough}` : `${"AB"[panel]} · dial ${dialText(dial)}${own}`;
+    context.font = `650 13px ${theme.font}`;
+    context.fillStyle = panel < 2 ? theme.sides[panel] : theme.ink;
+    context.textAlign = "left";
+    context.fillText(text, x, y - layout.top + 9);
   }
 
   fillHeat({ values, signed }, panel) {

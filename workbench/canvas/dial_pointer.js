@@ -78,8 +78,8 @@ export class Pointer {
   }
 
   point(x, y) {
-    const { layout, labels } = this.screen();
-    const found = layout && hit(layout, labels.tokens.length, x, y);
+    const { layout, view } = this.screen();
+    const found = layout && hit(layout, view.layer.T, x, y);
     if (!found) this.clear();
     else this.set(found, x, y);
   }
@@ -105,8 +105,8 @@ export class Pointer {
   }
 
   key(event) {
-    const { layout, labels, state } = this.screen();
-    const T = labels.tokens.length;
+    const { layout, view, state } = this.screen();
+    const { T } = view.layer;
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     if (step) {
       event.preventDefault();
@@ -131,7 +131,8 @@ export class Pointer {
   }
 
   lines({ row, key }) {
-    const { layer, labels, state, patterns } = this.screen();
+    const { view, state } = this.screen();
+    const { layer, labels, patterns } = view;
     const name = (j) => `${j} “${shownToken(labels.tokens[j])}”`;
     const block = (j) => labels.classNames[labels.classes[j]];
     const colour = (j) => labels.colours[labels.classes[j]];
@@ -152,12 +153,14 @@ export class Pointer {
     if (relation.length) lines.push(["relation", relation.join(", ")]);
     lines.push(["score", `${layer.scores[at].toFixed(3)} nats`]);
     lines.push(["relevance r", brief(layer.relevance[at])]);
-    lines.push(["weight at dial 0", brief(patterns.zero[k])]);
+    const weight = (dial, values) => `${view.holdsAt(dial) ? "" : "≈ "}${brief(values[k])}`;
+    lines.push(["weight at dial 0", weight(0, patterns.zero)]);
     if (state.mode === "split") {
-      lines.push(["weight at A", brief(patterns.a[k])], ["weight at B", brief(patterns.b[k])]);
+      lines.push(["weight at A", weight(state.dial, patterns.a)]);
+      lines.push(["weight at B", weight(state.dialB, patterns.b)]);
       lines.push(["B − A", brief(patterns.difference[k])]);
     } else {
-      lines.push(["weight now", brief(patterns.a[k])]);
+      lines.push(["weight now", weight(state.dial, patterns.a)]);
     }
     return lines;
   }

@@ -1,17 +1,20 @@
 // Words that follow once the dial rests: titles, notes, and what a screen reader is told.
 
-import { brief, setText } from "./dial_axes.js";
-import { dialText } from "./dial_control.js";
+import { brief, dialText, setText } from "./dial_axes.js";
 
 /** Titles that change with head and layer, not with the dial. */
 export function describeStill(parts, view, state) {
-  const { header, layer } = view;
+  const { header, layer, labels } = view;
   const split = state.mode === "split";
   setText(parts.title, `Layer ${state.layer} · head ${state.head}`);
   const note = header.head_notes[state.head];
   const weight = layer.weights[state.head];
   const share = weight === 1 ? "" : ` · takes ${brief(weight)} of the dial (${header.schedule})`;
-  setText(parts.subtitle, (note ? `reads ${note}` : header.model.name) + share);
+  const lost = labels.fallback.reduce((sum, each) => sum + each, 0);
+  const fallback = lost
+    ? ` · ${lost} of ${labels.tokens.length} queries find no key to read and fall back to themselves`
+    : "";
+  setText(parts.subtitle, (note ? `reads ${note}` : header.model.name) + share + fallback);
   setText(parts.headsTitle, `Heads of layer ${header.layer}`);
   setText(parts.numberLabel, split ? "Dial A" : "Dial");
   const others = header.n_layers > 1

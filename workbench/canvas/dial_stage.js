@@ -5,7 +5,8 @@ import { keyOrder, mapLayout } from "./dial_layout.js";
 import { drawLegend } from "./dial_axes.js";
 import { MapPainter } from "./dial_paint.js";
 import { TokenStrip } from "./dial_strip.js";
-import { HeadMiniatures, LayerGrid, METRIC_NAMES, metricOf } from "./dial_heads.js";
+import { HeadMiniatures } from "./dial_heads.js";
+import { LayerGrid, METRIC_NAMES, metricOf } from "./dial_grid.js";
 import { Figures, Masses } from "./dial_masses.js";
 import { Curve } from "./dial_curve.js";
 
@@ -63,6 +64,7 @@ export class Stage {
     }
     view.select(state.head);
     labels.read = layer.classesRead(state.head);
+    labels.fallback = layer.fallback.subarray(state.head * layer.T, (state.head + 1) * layer.T);
     this.masses.markRead(labels.read);
     this.layout = mapLayout({
       width: parts.plot.clientWidth,
@@ -120,12 +122,14 @@ export class Stage {
     const split = state.mode === "split";
     const b = split ? frames.b : null;
     view.measure(state);
-    this.painter.frame(view.panels[state.mode], row, patterns.zero, this.groupMass);
+    // Canvases before elements: a canvas that writes text after an element has changed makes the
+    // browser lay out the page twice.
+    this.painter.frame(view, state, row, this.groupMass);
     this.strip.frame(patterns.a, (row * (row + 1)) / 2, row, look.scale);
-    this.figures.frame(layer, state.head, frames.a, b, frames.zero);
-    this.masses.frame(layer, state.head, state.pinned, frames.a, b, frames.zero);
     this.heads.frame(layer, frames.a, this.tables.sequential);
     this.curve.frame(state, frames, this.theme.sides);
+    this.figures.frame(view, state.head, b);
+    this.masses.frame(layer, state.head, state.pinned, frames.a, b, frames.zero);
   }
 
   paintGrid() {

@@ -22,7 +22,8 @@ function row(tag, texts) {
 }
 
 /** Columns and rows of the head, or of the pinned query; numbers stay numbers. */
-export function tableOf({ layer, labels, frames, patterns }, state) {
+export function tableOf(view, state) {
+  const { layer, labels, frames, patterns } = view;
   const { head, pinned: query } = state;
   const split = state.mode === "split";
   if (query === null) {
@@ -41,9 +42,10 @@ export function tableOf({ layer, labels, frames, patterns }, state) {
   }
   const start = (query * (query + 1)) / 2;
   const base = head * layer.N + start;
+  const about = (dial) => (view.holdsAt(dial) ? "" : " (estimate)");
   const columns = ["key", "token", "block", "relation", "score (nats)", "relevance",
-    "weight at dial 0", split ? "weight A" : "weight"];
-  if (split) columns.push("weight B", "B − A");
+    `weight at dial 0${about(0)}`, `${split ? "weight A" : "weight"}${about(state.dial)}`];
+  if (split) columns.push(`weight B${about(state.dialB)}`, "B − A");
   const rows = [];
   for (let j = 0; j <= query; j++) {
     const values = [

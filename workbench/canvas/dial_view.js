@@ -58,7 +58,6 @@ export class View {
       classNames: header.class_names,
       classTitles: header.class_titles,
       present: header.class_names.map((_, c) => arrays.classes.includes(c)),
-      panels: ["A", "B", "B − A"],
     };
   }
 
@@ -78,6 +77,11 @@ export class View {
     layer.pattern(head, frames.b, patterns.b);
     const { a, b, difference } = patterns;
     for (let k = 0; k < layer.N; k++) difference[k] = b[k] - a[k];
+  }
+
+  /** Whether this layer's scores are the model's own at a dial, or those of another one. */
+  holdsAt(dial) {
+    return this.header.exact || this.header.dial === dial;
   }
 
   /** Pattern of the selected head at dial 0: changes with the head, not with the dial. */
