@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import DialError
+from model.locality.bias import dial_bias
 from model.locality.dial import LARGEST_STRENGTH, Dial, Schedule, strength, temperature_at
 from model.locality.relevance import Relevance
-from model.transformer.decoder import dial_bias
 from model.transformer.layers import edited
 from tests.factories import N_CLASSES, random_reads
 

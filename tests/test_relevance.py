@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from model.errors import PartitionError
-from model.locality.dial import Dial
+from model.locality.bias import DialBias, dial_bias
+from model.locality.dial import Dial, strength
 from model.locality.discovery import AttentionStatistics
 from model.locality.measures import MASSES, MEASURES, Masks, row_measures
 from model.locality.reads import Reads
@@ -76,6 +77,13 @@ def test_the_largest_relevance_of_a_row_is_known_from_the_classes_seen(
             assert torch.equal(relevance.fallback(layer), raw.amax(-1) == 0)
             gap = dense.amax(-1, keepdim=True) - dense
             assert torch.equal(relevance.gap(layer)[..., visible], gap[..., visible])
+            causal = torch.full((20, 20), float("-inf")).triu(1)
+            for lmbda in ((0.0, 0.4, 1.0), (0.7,), (1.0,)):
+                forces = strength(torch.tensor(lmbda).double(), 4.0)[:, None].expand(-1, 3)
+                expected = dial_bias(gap, forces, causal)
+                found = DialBias(relevance, layer, forces)
+                assert torch.allclose(found.rows(), expected, atol=1e-5)
+                assert torch.allclose(found.rows(7, 15), expected[:, :, 7:15, :15], atol=1e-5)
 
 
 def test_a_head_rests_on_the_sink_only_where_it_reads_nothing() -> None:

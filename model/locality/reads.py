@@ -23,9 +23,9 @@ ALLOWANCES = ("self", "previous", "sink")
 _FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reads:
-    """The reading sets of a model.
+    """The reading sets of a model, equal to themselves only.
 
     blocks: bool [layer, head, query class, key class]; allowances: bool [layer, head, query class,
     3] in the order self, previous, sink. class_names: what the classes are called. rest: in [0, 1),

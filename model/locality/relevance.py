@@ -7,6 +7,7 @@ that a batch costs one lookup a layer. Relation code of (i, j): self 1, previous
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -25,8 +26,8 @@ class Relevance:
     """Relevance of one batch, for every layer and head.
 
     classes: int64 [batch, position]. relation: uint8 [batch, query, key], codes as above, 0 also
-    for later keys. pair: int64 [batch, query, key]. table: [layer, pair, head] in [0, 1].
-    semantic_table: the same for what is relevant by its block alone.
+    for later keys. pair: int32 [batch, query, key], the last one for all later keys. table and
+    semantic_table: [layer, head, pair] in [0, 1], all relevance and that by block alone.
     """
 
     classes: Tensor
@@ -60,24 +61,26 @@ class Relevance:
                 f"these reads know the classes 0 to {n - 1}",
                 "Partition the prompt with the model's own blocks",
             )
-        length = classes.shape[1]
-        position = torch.arange(length, device=classes.device)
-        distance = position[:, None] - position[None, :]
-        relation = (distance == 0) * SELF + (distance == 1) * PREVIOUS
-        is_sink = (classes == n - 1)[:, None, :] & (distance >= 0)
-        relation = relation[None] + is_sink * SINK
-        pair = (relation * n + classes[:, :, None]) * n + classes[:, None, :]
-        pair = pair.masked_fill(distance < 0, _CODES * n * n)
+        relation, pair = _pairs(classes, n)
         table, semantic = _tables(reads, classes.device, dtype)
-        return cls(classes, relation.to(torch.uint8), pair, table, semantic, reads)
+        return cls(classes, relation, pair, table, semantic, reads)
 
     @property
     def n_layers(self) -> int:
         return self.table.shape[0]
 
+    def look_up(self, table: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """table [head, pair] at queries start to stop and the keys up to stop.
+
+        [batch, head, query, key]; in memory each head's rows lie together, as attention reads them.
+        """
+        pair = self.pair[:, start:stop, :stop]
+        found = table.index_select(1, pair.flatten())
+        return found.view(-1, *pair.shape).transpose(0, 1)
+
     def raw(self, layer: int) -> Tensor:
         """r before the fallback: [batch, head, query, key] in [0, 1], 0 for later keys."""
-        return F.embedding(self.pair, self.table[layer]).permute(0, 3, 1, 2)
+        return self.look_up(self.table[layer])
 
     def largest(self, layer: int) -> Tensor:
         """R before the fallback, the largest r of a row: [batch, head, query].
@@ -111,35 +114,56 @@ class Relevance:
         return torch.where(own & self.fallback(layer)[..., None], torch.ones_like(r), r)
 
     def gap(self, layer: int) -> Tensor:
-        """R_i - r_ij >= 0, [batch, head, query, key]; what it says of later keys is not used."""
-        gap = F.embedding(self.pair, 1.0 - self.table[layer]).permute(0, 3, 1, 2)
-        largest = self.largest(layer)
-        batch, head, query = (largest < 1.0).nonzero(as_tuple=True)
-        if len(batch):
-            own = largest[batch, head, query]
-            gap[batch, head, query] -= torch.where(own > 0, 1.0 - own, 0.0)[:, None]
-            lost = own == 0
-            gap[batch[lost], head[lost], query[lost], query[lost]] = 0.0
-        return gap
+        """R - r >= 0, [batch, head, query, key]; what it says of later keys is not used."""
+        r = self.dense(layer)
+        return r.amax(dim=-1, keepdim=True) - r
 
     def by_block(self, layer: int) -> Tensor:
         """Whether j is relevant by its block alone: [batch, head, query, key], 0 or 1."""
-        return F.embedding(self.pair, self.semantic_table[layer]).permute(0, 3, 1, 2)
+        return self.look_up(self.semantic_table[layer])
 
 
+def _pairs(classes: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Relation uint8 and pair int32 of all positions, [batch, query, key] each.
+
+    A pair is a sum of one number a distance, one a query and one a key, cut off at the last pair.
+    """
+    near, visible, by_distance = _distances(classes.shape[1], n, classes.device)
+    sink = classes == n - 1
+    relation = sink[:, None, :] * (visible * SINK) + near
+    by_query = (classes * n).to(torch.int32)
+    by_key = (sink * (SINK * n * n) + classes).to(torch.int32)
+    pair = by_distance + by_query[:, :, None] + by_key[:, None, :]
+    return relation, pair.clamp_(max=_CODES * n * n)
+
+
+@lru_cache(maxsize=8)
+def _distances(length: int, n: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What of relation and pair needs no classes, [query, key] each.
+
+    Relation uint8 without the sink; 1 where visible, uint8; share of the pair, int32.
+    """
+    with torch.inference_mode(False):
+        position = torch.arange(length, device=device)
+        distance = position[:, None] - position[None, :]
+        near = (distance == 0) * SELF + (distance == 1) * PREVIOUS
+        pair = (near * n * n).masked_fill(distance < 0, _CODES * n * n)
+        return near.to(torch.uint8), (distance >= 0).to(torch.uint8), pair.to(torch.int32)
+
+
+@lru_cache(maxsize=8)
 def _tables(reads: Reads, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """[layer, relation * query class * key class + 1, head]: all relevance, and that by block."""
+    """[layer, head, relation * query class * key class + 1]: all relevance, and that by block."""
     layers, heads, n = reads.n_layers, reads.n_heads, reads.n_classes
-    semantic = reads.blocks[:, :, None].expand(layers, heads, _CODES, n, n)
-    full = semantic.clone()
-    resting = torch.zeros(_CODES, n, n)
-    resting[[bool(code & SINK) for code in range(_CODES)]] = reads.rest
-    for allowance, code in enumerate((SELF, PREVIOUS, SINK)):
-        has_code = torch.tensor([bool(c & code) for c in range(_CODES)])
-        granted = reads.allowances[..., allowance][:, :, None, :, None]
-        full |= granted & has_code[None, None, :, None, None]
-    tables = []
-    for each in (torch.maximum(full.float(), resting), semantic.float()):
-        flat = F.pad(each.reshape(layers, heads, _CODES * n * n), (0, 1))
-        tables.append(flat.transpose(1, 2).to(device=device, dtype=dtype).contiguous())
-    return tables[0], tables[1]
+    with torch.inference_mode(False):
+        semantic = reads.blocks[:, :, None].expand(layers, heads, _CODES, n, n)
+        full = semantic.clone()
+        resting = torch.zeros(_CODES, n, n)
+        resting[[bool(code & SINK) for code in range(_CODES)]] = reads.rest
+        for allowance, code in enumerate((SELF, PREVIOUS, SINK)):
+            has_code = torch.tensor([bool(c & code) for c in range(_CODES)])
+            granted = reads.allowances[..., allowance][:, :, None, :, None]
+            full |= granted & has_code[None, None, :, None, None]
+        both = torch.maximum(full.float(), resting), semantic.float()
+        flat = [F.pad(each.flatten(2), (0, 1)) for each in both]
+        return flat[0].to(device, dtype), flat[1].to(device, dtype)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.errors import DialError, TextError
+from model.locality.bias import DialBias
 from model.locality.dial import Dial, strength, temperature_at
 from model.locality.relevance import Relevance
 from model.transformer.config import DecoderConfig
@@ -75,7 +76,7 @@ class Decoder(HookedRootModule):
             strengths, tau = settings[index]
             bias = None
             if strengths is not None and relevance is not None:
-                bias = dial_bias(relevance.gap(index), strengths, causal)
+                bias = DialBias(relevance, index, strengths, resid.dtype)
             resid = layer(resid, rotary, causal, bias, tau)
         return resid
 
@@ -108,17 +109,15 @@ class Decoder(HookedRootModule):
                 f"the batch has {shape[0]} sequences",
                 "Give one value, or one a sequence",
             )
-        found = []
-        for each in lambdas:
-            if not each.any():
-                found.append((None, None))
-                continue
-            tau = temperature_at(each, dial.temperature) if dial.temperature != 1.0 else None
-            place = {"device": self.embed.weight.device, "dtype": self.embed.weight.dtype}
-            found.append(
-                (strength(each, dial.gain).to(**place), None if tau is None else tau.to(**place))
-            )
-        return found
+        like = self.embed.weight
+        forces, taus = strength(lambdas, dial.gain).to(like), [None] * config.n_layers
+        if dial.temperature != 1.0:
+            taus = temperature_at(lambdas, dial.temperature).to(like)
+        moved = lambdas.flatten(1).any(dim=1).tolist()
+        return [
+            (force, tau) if on else (None, None)
+            for on, force, tau in zip(moved, forces, taus, strict=True)
+        ]
 
     def rotary(self, length: int) -> tuple[Tensor, Tensor]:
         """cos and sin of the first `length` positions, kept in float64 and rounded here once."""
@@ -144,11 +143,3 @@ class Decoder(HookedRootModule):
                         residual_scale if name.endswith(("attn.o.weight", "down.weight")) else 1.0
                     )
                     parameter.normal_(0.0, 0.02 * scale, generator=generator)
-
-
-def dial_bias(gap: Tensor, strengths: Tensor, causal: Tensor) -> Tensor:
-    """-strength * (R - r) plus the causal mask, nats: [batch, head, query, key].
-
-    gap [batch, head, query, key]; strengths [batch or 1, head]; causal [query, key].
-    """
-    return torch.addcmul(causal.to(gap.dtype), gap, -strengths[:, :, None, None].to(gap.dtype))

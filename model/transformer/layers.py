@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.locality.bias import DialBias
 from model.transformer.config import DecoderConfig
 from model.transformer.hooks import HookPoint
+
+ROWS_AT_A_TIME = 64
 
 
 class RMSNorm(nn.Module):
@@ -62,31 +65,24 @@ class Attention(nn.Module):
         x: Tensor,
         rotary: tuple[Tensor, Tensor],
         causal: Tensor,
-        bias: Tensor | None = None,
+        bias: DialBias | None = None,
         tau: Tensor | None = None,
     ) -> Tensor:
         """x [batch, position, d_model] -> the same shape.
 
-        causal: [query, key], 0 where visible and -inf elsewhere. bias: [batch, head, query, key],
-        nats, causal already added, or None for the plain model. tau: [batch or 1, head], divides
-        the raw scores, or None for 1.
+        causal: [query, key], 0 where visible and -inf elsewhere. bias: None for the plain model.
+        tau: [batch or 1, head], divides the raw scores, or None for 1.
         """
         q, k, v = self.projections(x, rotary)
         if self.hook_attn_scores.has_hooks() or self.hook_pattern.has_hooks():
             scores = self.hook_attn_scores(self.scores(q, k) + causal)
-            pattern = self.hook_pattern(edited(scores, bias, tau).softmax(dim=-1))
+            added = None if bias is None else bias.rows()
+            pattern = self.hook_pattern(edited(scores, added, tau).softmax(dim=-1))
             z = self.mix(pattern, v)
         else:
             if tau is not None:
                 q = q / tau[:, None, :, None].to(q.dtype)
-            z = F.scaled_dot_product_attention(
-                q.transpose(1, 2),
-                k.transpose(1, 2),
-                v.transpose(1, 2),
-                attn_mask=bias,
-                is_causal=bias is None,
-                enable_gqa=self.config.n_kv_heads != self.config.n_heads,
-            ).transpose(1, 2)
+            z = self.fused(q, k, v, bias)
         return self.output(z)
 
     def projections(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
@@ -97,6 +93,33 @@ class Attention(nn.Module):
         v = self.hook_v(self.v(x).view(batch, length, -1, self.config.d_head))
         cos, sin = rotary
         return self.hook_rot_q(rotate(q, cos, sin)), self.hook_rot_k(rotate(k, cos, sin)), v
+
+    def fused(self, q: Tensor, k: Tensor, v: Tensor, bias: DialBias | None) -> Tensor:
+        """The kernel's answer, [batch, position, head, d_head].
+
+        A mask makes the kernel read every key of a row; some rows at a time read no key that is
+        later than all of them, and their bias stays in the cache. With gradients all rows go at
+        once: keys cut many times cost more on the way back than they save.
+        """
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        gqa = self.config.n_kv_heads != self.config.n_heads
+        if bias is None:
+            z = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=gqa)
+            return z.transpose(1, 2)
+        length = q.shape[2]
+        step = length if torch.is_grad_enabled() else ROWS_AT_A_TIME
+        parts = []
+        for start in range(0, length, step):
+            stop = min(start + step, length)
+            part = F.scaled_dot_product_attention(
+                q[:, :, start:stop],
+                k[:, :, :stop],
+                v[:, :, :stop],
+                attn_mask=bias.rows(start, stop),
+                enable_gqa=gqa,
+            )
+            parts.append(part.transpose(1, 2))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         """Raw scores s_ij before mask and dial, nats: [batch, head, query, key]."""
@@ -154,7 +177,7 @@ class Layer(nn.Module):
         resid: Tensor,
         rotary: tuple[Tensor, Tensor],
         causal: Tensor,
-        bias: Tensor | None = None,
+        bias: DialBias | None = None,
         tau: Tensor | None = None,
     ) -> Tensor:
         """resid [batch, position, d_model] -> the same shape; the rest as in `Attention`."""

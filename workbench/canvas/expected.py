@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from model.locality.bias import dial_bias
 from model.locality.dial import strength, temperature_at
 from model.locality.measures import entropy_bits
-from model.transformer.decoder import dial_bias
 from model.transformer.layers import edited
 from workbench.canvas.view import DialView
 
