@@ -72,7 +72,8 @@ def _whole_dial(here: Here) -> None:
     )
     curves = here.stored
     if curves is None:
-        curves = results.curves_of(open_model(found.view.model_name, here.device), found)
+        with st.spinner("Measuring 41 dial values …"):
+            curves = results.curves_of(open_model(found.view.model_name, here.device), found)
     table = results.curves_table(curves, found, None if scope == _MEAN else place)
     shown(
         table,

@@ -39,5 +39,14 @@ def shown(table: Table, figure: Figure | None, alt: str) -> None:
             )
         if figure is not None:
             st.caption("PNG: the camera above the figure.", width="content")
-    numbers = st.container() if figure is None else st.expander("The numbers")
-    numbers.dataframe(table.frame(), hide_index=True, key=f"numbers_{table.name}", alt=table.title)
+    if figure is None:
+        _numbers(table)
+        return
+    numbers = st.expander("The numbers", key=f"open_{table.name}", on_change="rerun")
+    if numbers.open:  # a closed one costs nothing when the dial is let go
+        with numbers:
+            _numbers(table)
+
+
+def _numbers(table: Table) -> None:
+    st.dataframe(table.frame(), hide_index=True, key=f"numbers_{table.name}", alt=table.title)

@@ -101,6 +101,8 @@ def _explore(
         st.error(str(error))
         dial_canvas(None, state.CANVAS)
         return
+    if found.view.model_hash != card.content_hash:
+        st.rerun()  # the model changed on disk: its card, and the link, must say so
     st.caption(_prompt.count(found.prompt.n_tokens, card.n_ctx, text))
     dial_canvas(found.view, state.CANVAS)
     state.write_link(card, chosen, choices)

@@ -181,7 +181,7 @@ def test_a_text_beyond_the_limit_is_refused_and_the_page_goes_on(dial_page):
     apply_text(shown, "x" * 100_000)
     expect(shown.get_by_test_id("stAlert")).to_contain_text("may have at most 20,000")
     expect(part(shown, "emptyTitle")).to_be_visible()
-    shown.get_by_role("button", name=EXAMPLES[1].title).click()
+    shown.get_by_role("radio", name=EXAMPLES[1].title).click()
     expect(part(shown, "tokens")).to_contain_text("doctor")
     live(shown)
     expect(shown.get_by_test_id("stAlert")).to_have_count(0)

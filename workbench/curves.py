@@ -14,6 +14,7 @@ import numpy as np
 
 from model.errors import TextError
 from workbench.choices import Choices
+from workbench.inference import one_at_a_time
 from workbench.memo import Memo
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def _measure(
     size = max(1, _LARGEST_BATCH // (model.config.n_heads * len(ids) ** 2))
     nats, measures = [], {name: [] for name in MEASURED}
     for start in range(0, len(dials), size):
-        swept = sweep_dials(model.decoder, tokens, relevance, dials[start : start + size])
+        with one_at_a_time:  # another's hooked pass would catch what runs here
+            swept = sweep_dials(model.decoder, tokens, relevance, dials[start : start + size])
         nats.append(swept.nats[:, 0].double().mean(dim=-1).cpu().numpy())
         for name in MEASURED:  # [layer, dial, sequence, head, query]
             rows = swept.measures[name][:, :, 0, :, 1:].double().mean(dim=-1)
