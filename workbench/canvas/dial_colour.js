@@ -100,13 +100,23 @@ export function inkOn(word) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff";
 }
 
+/** A hue used once more for the n-th dozen of blocks: first lighter or darker, then turned. */
+function again(colour, n) {
+  if (n === 0) return colour;
+  const [L, a, b] = toOklab(parse(colour));
+  const lightness = L + (L < 0.6 ? 0.17 : -0.19);
+  const mixed = n % 2 ? [lightness, 0.85 * a, 0.85 * b] : [L, -b, a];
+  return css(pack(fromOklab(mixed)));
+}
+
 /** One colour a class; the last two classes are NONE and BOS. Given colours win. */
 export function classColours(theme, given, count) {
   const list = BLOCKS[theme];
   return Array.from({ length: count }, (_, c) => {
     if (given[c] && CSS.supports("color", given[c])) return given[c];
     if (c === count - 2) return NO_BLOCK[theme];
-    return c === count - 1 ? BEGIN[theme] : list[c % list.length];
+    if (c === count - 1) return BEGIN[theme];
+    return again(list[c % list.length], Math.floor(c / list.length));
   });
 }
 

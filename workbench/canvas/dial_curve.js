@@ -4,7 +4,7 @@ import { Frame } from "./dial_math.js";
 import { fitCanvas } from "./dial_axes.js";
 
 const THUMB = 22; // px, as in dial.css: the track's ends are half a thumb further in
-const HEIGHT = 64;
+const HEIGHT = 58;
 
 const POINTS = 101;
 const NAMED = 8; // the point at which the lines bear their names
@@ -71,12 +71,13 @@ export class Curve {
     context.setLineDash([]);
   }
 
-  /** The name of a line stands on its outer side, clear of the other line. */
-  label(context, text, value, colour, above) {
+  /** The name of a line stands on its outer side, clear of the other line, where there is room. */
+  label(context, text, value, colour, wished) {
+    const y = this.y(value);
+    const above = (wished && y > 14) || y > this.height - 16;
     context.fillStyle = colour;
     context.textBaseline = above ? "bottom" : "top";
-    const y = this.y(value) + (above ? -3 : 3);
-    context.fillText(text, this.x(NAMED / (POINTS - 1)), Math.min(Math.max(y, 12), this.height - 12));
+    context.fillText(text, this.x(NAMED / (POINTS - 1)), y + (above ? -3 : 3));
   }
 
   /** frames: {a, b}; B is marked in split mode only. */

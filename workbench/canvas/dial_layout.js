@@ -4,11 +4,13 @@ const GAP = 6; // between groups of keys
 const NARROWEST_GROUP = 24; // so that a slanted group name fits
 const TALLEST_CELL = 34;
 const READABLE_CELL = 11; // below this, token names do not fit beside their row
+export const LONGEST_NAME = 84; // px of a slanted name before it is cut
+const FIGURE_ROOM = 36;
 const TALLEST_PLAIN = 620;
 const TALLEST_NAMED = 720;
 const NAME_AREA = 96;
 const TICK_AREA = 34;
-export const OVERHANG = 44; // of a slanted name to the right of its group
+export const OVERHANG = 60; // of a slanted name to the right of its group
 
 /**
  * Keys in display order: by position, or by class and then position. The sink's class, the last one,
@@ -65,6 +67,12 @@ export function columns(groups, tokens, width) {
   return { groups: placed, keyX, keyWidth, display, cell };
 }
 
+/** Room for the longest slanted name and its figure, which climb at 53 degrees. */
+function slantedHeight(groups, nameWidths) {
+  const widths = groups.filter((group) => group.slanted).map((group) => nameWidths[group.cls]);
+  return 18 + 0.8 * (Math.min(Math.max(...widths), LONGEST_NAME) + FIGURE_ROOM);
+}
+
 /** Whether each group's name fits level above it, clear of a slanted neighbour's, or must slant. */
 function slantNames(groups, nameWidths) {
   let before = false;
@@ -102,9 +110,10 @@ export function mapLayout({ width, tokens, groups, panels, longest, nameWidths }
   if (grouped) slantNames(col.groups, nameWidths);
   const title = panels > 1 ? 22 : 0;
   const profile = panels > 1 ? 44 : 84;
-  const header = !grouped ? 12 : slanted ? 76 : 42;
+  const header = !grouped ? 12 : slanted ? slantedHeight(trial, nameWidths) : 42;
   const top = title + profile + header;
-  const bottom = named ? Math.min(longest * 0.82 + 18, 92) : 22;
+  const keysNamed = named && col.cell >= READABLE_CELL;
+  const bottom = keysNamed ? Math.min(longest * 0.82 + 18, 92) : grouped ? 6 : 22;
   const full = top + plotHeight + bottom;
   const places = Array.from({ length: panels }, (_, p) => ({
     x: left + (stacked ? 0 : p * (plotWidth + between)),
@@ -114,7 +123,7 @@ export function mapLayout({ width, tokens, groups, panels, longest, nameWidths }
     ...col,
     grouped,
     named,
-    keysNamed: named && col.cell >= READABLE_CELL,
+    keysNamed,
     left,
     top,
     title,

@@ -2,7 +2,7 @@
 // Nothing is allocated per frame but short strings for labels.
 
 import { SHADES, raise } from "./dial_colour.js";
-import { OVERHANG } from "./dial_layout.js";
+import { LONGEST_NAME, OVERHANG } from "./dial_layout.js";
 import { clipText, dialText, drawFrozen, fitCanvas, percent } from "./dial_axes.js";
 
 const PROFILE_PAD = 16;
@@ -153,7 +153,7 @@ export class MapPainter {
       context.rotate(SLANT);
       context.textAlign = "left";
       context.font = `${weight} 11px ${theme.font}`;
-      const short = clipText(context, name, 52);
+      const short = clipText(context, name, LONGEST_NAME);
       context.fillText(short, 0, 0);
       const past = context.measureText(`${short} `).width;
       context.font = `11px ${theme.font}`;

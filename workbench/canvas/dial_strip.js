@@ -7,9 +7,12 @@ import { raise } from "./dial_colour.js";
 const DEEPEST = 0.45;
 const PALE = 0.07;
 
-/** A token as it reads on an axis: spaces and line ends made visible where nothing else is. */
+// How a display string shows that a space goes before it: itself, or a sign in its place.
+const SPACE = /^[\s␣▁Ġ]/;
+
+/** A token as it reads on an axis: without its space, and visible where it is nothing else. */
 export function shownToken(token) {
-  const bare = token.trim();
+  const bare = token.replace(SPACE, "").trim();
   if (bare) return bare;
   return token.includes("\n") ? "↵" : token ? "␣" : "∅";
 }
@@ -61,7 +64,7 @@ export class TokenStrip {
       chip.textContent = shownToken(token);
       chip.tabIndex = j === 0 ? 0 : -1;
       chip.className = "lw-token";
-      chip.classList.toggle("lw-word", /^\s/.test(token) || j <= 1);
+      chip.classList.toggle("lw-word", SPACE.test(token) || j <= 1);
       chip.classList.toggle("lw-plain", classes[j] === classNames.length - 2);
       chip.style.setProperty("--block", colours[classes[j]]);
       chip.setAttribute(
