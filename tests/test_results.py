@@ -128,22 +128,35 @@ def test_another_model_stands_beside_at_equal_dials(model, found):
 
 def test_figures_draw_their_tables_and_nothing_else(model, found):
     table = results.curves_table(results.curves_of(model, found), found)
-    figure = figures.dial_figure(table, 0.33)
-    drawn = {trace.name: list(trace.y) for trace in figure.data if trace.name}
-    for key, name, *_ in (*figures.MASSES, *figures.LINES):
-        assert drawn[name] == list(table.column(key).cells)
-    marks = [t for t in figure.data if t.mode == "markers"]
-    assert [list(t.x) for t in marks] == [[0.33]] * 4
+    traces = figures.dial_figure(table, 0.33)["data"]
+    drawn = {trace["name"]: trace["y"] for trace in traces if "name" in trace}
+    lines = (*figures.MASSES, *figures.LINES, figures.COST)
+    assert drawn == {name: list(table.column(key).cells) for key, name, *_ in lines}
+    assert [t["x"] for t in traces if t["mode"] == "markers"] == [[0.33]] * 4
     heads = results.heads_table(found)
-    heat = figures.heads_figure(heads).data[0]
-    assert [list(row) for row in heat.z] == [
+    assert figures.heads_figure(heads)["data"][0]["z"] == [
         list(c.cells) for c in heads.columns if c.unit == "mean mass"
     ]
     tokens = results.next_table(found)
-    bars = figures.next_token_figure(tokens, 0.33).data
-    assert [list(bar.x) for bar in bars] == [
+    assert [bar["x"] for bar in figures.next_token_figure(tokens, 0.33)["data"]] == [
         list(tokens.column(key).cells) for key in ("probability", "probability_dial_0")
     ]
+    beside = results.beside_table(model, found, model, "itself")
+    ours, theirs = figures.beside_figure(beside, "small", 0.33)["data"]
+    assert ours["y"] == theirs["y"] == list(beside.column("bits_per_token").cells)
+
+
+def test_figures_are_ones_that_plotly_knows(model, found):
+    import plotly.graph_objects as go
+
+    table = results.curves_table(results.curves_of(model, found), found)
+    for figure in (
+        figures.dial_figure(table, 0.33),
+        figures.heads_figure(results.heads_table(found)),
+        figures.next_token_figure(results.next_table(found), 0.33),
+        figures.beside_figure(results.beside_table(model, found, model, "itself"), "small", 0.33),
+    ):
+        assert len(go.Figure(figure).data) == len(figure["data"])
 
 
 def test_files_hold_what_the_table_holds(found):
