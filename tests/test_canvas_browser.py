@@ -58,6 +58,14 @@ def test_a_drag_changes_numbers_at_once_and_python_hears_of_the_release(canvas):
     assert figure(opened) == f"{make_view(0, 0.8, length=LENGTH).entropy_bits[0]:.2f} bits"
 
 
+def test_a_text_of_one_token_is_a_view_too(canvas):
+    opened = canvas(length=1)
+    expect(opened.locator(BADGE)).to_contain_text("verified · max |Δ| 0")
+    opened.locator("[data-part=dial]").press("End")
+    python_hears(opened, dial=1)
+    expect(opened.locator(BADGE)).to_contain_text("verified · max |Δ| 0")
+
+
 def test_an_idle_canvas_leaves_python_alone(canvas):
     opened = canvas()
     count = runs(opened)

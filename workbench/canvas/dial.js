@@ -140,7 +140,7 @@ class DialCanvas {
     }
     state.layer = link.waiting ? link.waiting.layer : header.layer;
     state.head = Math.min(state.head, header.n_heads - 1);
-    this.root.toggleAttribute("aria-busy", false);
+    if (state.layer === header.layer) this.root.removeAttribute("aria-busy");
   }
 
   turn(name, value) {

@@ -31,7 +31,9 @@ export function describeRest(parts, view, state, row, badge) {
     `entropy ${brief(frame.entropyBits[h])} bits, fidelity ${brief(frame.fidelity[h])}`;
   const dial = `dial ${dialText(state.dial)}`;
   parts.dial.setAttribute("aria-valuetext", `${dial}, ${say(frames.a)}`);
-  parts.dialB.setAttribute("aria-valuetext", `dial ${dialText(state.dialB)}, ${say(frames.b)}`);
+  if (state.mode === "split") {
+    parts.dialB.setAttribute("aria-valuetext", `dial ${dialText(state.dialB)}, ${say(frames.b)}`);
+  }
   const { pinned } = state;
   const name = `“${labels.shown[row]}”`;
   const where = pinned === null ? `head ${h}` : `query ${pinned} ${name}, head ${h}`;
