@@ -32,8 +32,8 @@ types: ## Check types
 	@.ci/setup test
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(RUN) -m pyright
 
-bench: ## Measure speed
-	@.ci/setup app
+bench: ## Measure speed beside a peer, in a browser too (ARGS="a b" takes some suites)
+	@.ci/setup test
 	$(RUN) -m benchmarks $(ARGS)
 
 train: ## Train a model into runs/ (ARGS="twin --seed 2"; without, the bundled recipe)
