@@ -4,13 +4,12 @@
 
     bias_ij = -strength * (1 - r_ij) + strength * (1 - R_i)
 
-whose first part is a look-up and whose second is not 0 only in rows whose largest relevance is
-below 1, of which there are few. Rows that see no relevant key read themselves (the fallback).
+whose first part is a look-up and whose second is 0 but in rows whose largest relevance is below 1.
+Where r = R both products are equal, so that they cancel exactly at any strength. Rows that see no
+relevant key read themselves (the fallback).
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,46 +25,46 @@ def dial_bias(gap: Tensor, strengths: Tensor, causal: Tensor) -> Tensor:
     return torch.addcmul(causal.to(gap.dtype), gap, -strengths[:, :, None, None].to(gap.dtype))
 
 
-@dataclass(frozen=True)
 class DialBias:
-    """One layer of one batch. strengths: [batch or 1, head], nats. dtype: that of the scores."""
+    """One layer of one batch, any rows of it at a time.
 
-    relevance: Relevance
-    layer: int
-    strengths: Tensor
-    dtype: torch.dtype = torch.float32
-    largest: Tensor = field(init=False)  # [batch, head, query]
+    Where all sequences share one strength, it goes into the small table: a bias is then a look-up.
+    """
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "largest", self.relevance.largest(self.layer))
+    def __init__(
+        self,
+        relevance: Relevance,
+        layer: int,
+        strengths: Tensor,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """strengths: [batch or 1, head], nats. dtype: that of the scores."""
+        self.relevance, self.dtype = relevance, dtype
+        top, gap = relevance.largest(layer), 1.0 - relevance.table[layer]  # [head, pair]
+        self.strengths = strengths.to(gap.dtype)
+        self.shared = len(strengths) == 1
+        self.table = gap
+        # What rows add whose largest relevance is below 1, and what marks those that see none.
+        self.rest = (1.0 - top) * (top > 0) if bool((top < 1.0).any()) else None
+        self.lost = top == 0 if bool((top == 0).any()) else None
+        if self.shared:
+            self.table = gap * -self.strengths[0, :, None]
+            self.table[:, -1] = float("-inf")  # the pair of all later keys
+            self.rest = None if self.rest is None else self.rest * self.strengths[0, :, None]
 
     def rows(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Queries from start to stop on the keys up to stop, -inf where later, nats.
 
         [batch, head, query, key], each head's rows together in memory, as attention reads them.
         """
-        relevance, gap = self.relevance, 1.0 - self.relevance.table[self.layer]  # [head, pair]
-        if len(self.strengths) == 1:
-            forces = self.strengths[0].to(gap.dtype)
-            table = gap * -forces[:, None]
-            table[:, -1] = float("-inf")  # the pair of all later keys
-            bias = relevance.look_up(table, start, stop)
-            self._correct(bias, forces, start, stop)
-            return bias.to(self.dtype)
-        gaps = relevance.look_up(gap, start, stop)
-        self._correct(gaps, -torch.ones_like(gap[:, 0]), start, stop)
-        later = torch.full(gaps.shape[-2:], float("-inf"), device=gaps.device)
-        later = later.triu(1 + gaps.shape[-1] - gaps.shape[-2])
-        return dial_bias(gaps, self.strengths, later).to(self.dtype)
-
-    def _correct(self, rows: Tensor, forces: Tensor, start: int, stop: int | None) -> None:
-        """Add force * (1 - R) to the rows that need it, in place; 0 at a fallback's own key."""
-        largest = self.largest[:, :, start:stop]
-        batch, head, query = (largest < 1.0).nonzero(as_tuple=True)
-        if not len(batch):
-            return
-        found = largest[batch, head, query]
-        rows[batch, head, query] += (forces[head] * (1.0 - found) * (found > 0))[:, None]
-        lost = found == 0
-        own = query[lost]
-        rows[batch[lost], head[lost], own, own + start] = 0.0
+        found = self.relevance.look_up(self.table, start, stop)
+        if self.rest is not None:
+            rest = self.rest[:, :, start:stop, None]
+            found = found.add_(rest) if self.shared else found.sub_(rest)
+        if self.lost is not None:
+            own = found.diagonal(start, dim1=-2, dim2=-1)
+            own.masked_fill_(self.lost[:, :, start:stop], 0.0)
+        if not self.shared:
+            later = torch.full(found.shape[-2:], float("-inf"), device=found.device)
+            found = dial_bias(found, self.strengths, later.triu(1 + start))
+        return found.to(self.dtype)

@@ -18,7 +18,7 @@ from model.locality.reads import Reads
 
 SELF, PREVIOUS, SINK = 1, 2, 4
 _CODES = 8
-_BITS = 63  # classes that fit the bits of an int64
+_BITS = 63  # that an int64 holds beside its sign
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Relevance:
 
     classes: int64 [batch, position]. relation: uint8 [batch, query, key], codes as above, 0 also
     for later keys. pair: int32 [batch, query, key], the last one for all later keys. table and
-    semantic_table: [layer, head, pair] in [0, 1], all relevance and that by block alone.
+    semantic_table: [layer, head, pair] in [0, 1], all relevance and that by block alone. tops:
+    [layer, batch, head, query], the largest r of each row, 0 where it sees no relevant key.
     """
 
     classes: Tensor
@@ -35,7 +36,7 @@ class Relevance:
     pair: Tensor
     table: Tensor
     semantic_table: Tensor
-    reads: Reads
+    tops: Tensor
 
     @classmethod
     def compile(
@@ -63,7 +64,7 @@ class Relevance:
             )
         relation, pair = _pairs(classes, n)
         table, semantic = _tables(reads, classes.device, dtype)
-        return cls(classes, relation, pair, table, semantic, reads)
+        return cls(classes, relation, pair, table, semantic, _tops(classes, reads, dtype))
 
     @property
     def n_layers(self) -> int:
@@ -83,25 +84,8 @@ class Relevance:
         return self.look_up(self.table[layer])
 
     def largest(self, layer: int) -> Tensor:
-        """R before the fallback, the largest r of a row: [batch, head, query].
-
-        From the classes seen so far, not from the keys: a fraction of what `raw` costs.
-        """
-        reads, classes = self.reads, self.classes
-        blocks = reads.blocks[layer].transpose(0, 1).to(classes.device)  # [query class, head, key]
-        allowed = reads.allowances[layer].transpose(0, 1).to(classes.device)[classes]
-        seen = F.one_hot(classes, reads.n_classes).cummax(dim=1).values
-        if reads.n_classes < _BITS:
-            bit = 2 ** torch.arange(reads.n_classes, device=classes.device)
-            full = ((blocks * bit).sum(-1)[classes] & (seen * bit).sum(-1)[..., None]) != 0
-        else:
-            full = (blocks[classes] & (seen > 0)[:, :, None]).any(dim=-1)
-        has_previous = torch.arange(classes.shape[1], device=classes.device)[:, None] > 0
-        sink_seen = seen[..., -1:] > 0
-        full = full | allowed[..., 0] | (allowed[..., 1] & has_previous)
-        full = full | (allowed[..., 2] & sink_seen)  # [batch, query, head]
-        rest = torch.where(sink_seen, reads.rest, 0.0)
-        return torch.where(full, 1.0, rest).to(self.table.dtype).permute(0, 2, 1)
+        """R before the fallback, the largest r of a row: [batch, head, query]."""
+        return self.tops[layer]
 
     def fallback(self, layer: int) -> Tensor:
         """Rows that see no relevant key: bool [batch, head, query]."""
@@ -121,6 +105,44 @@ class Relevance:
     def by_block(self, layer: int) -> Tensor:
         """Whether j is relevant by its block alone: [batch, head, query, key], 0 or 1."""
         return self.look_up(self.semantic_table[layer])
+
+
+def _tops(classes: Tensor, reads: Reads, dtype: torch.dtype) -> Tensor:
+    """The largest r of every row, [layer, batch, head, query], from the classes seen so far.
+
+    A fraction of what the largest over all keys costs: what a row sees, and what a head reads, are
+    the bits of one number each, a bit a class and one for each of self, previous and sink.
+    """
+    n, (batch, length), device = reads.n_classes, classes.shape, classes.device
+    position = torch.arange(length, device=device)
+    first = torch.full((batch, n), length, device=device)
+    first.scatter_reduce_(1, classes, position.expand(batch, length), "amin")
+    sink_seen = first[:, -1:] <= position
+    allowed = torch.stack(
+        ((position >= 0).expand(batch, length), (position > 0).expand(batch, length), sink_seen)
+    )  # self, previous and sink, as in `ALLOWANCES`
+    if n + len(allowed) <= _BITS:
+        place = torch.arange(n, n + len(allowed), device=device)
+        new = first.gather(1, classes) == position
+        seen = (new << classes).cumsum(dim=1) + (allowed << place[:, None, None]).sum(dim=0)
+        read = _bits(reads, device).index_select(1, classes.flatten())
+        full = (read & seen.flatten()) != 0
+    else:
+        known = first[:, None, :] <= position[:, None]
+        seen = torch.cat((known, allowed.permute(1, 2, 0)), dim=-1)
+        read = torch.cat((reads.blocks, reads.allowances), dim=-1).flatten(0, 1).to(device)
+        full = torch.stack([(each[classes] & seen).any(dim=-1) for each in read])
+    rest = torch.where(sink_seen, reads.rest, 0.0)
+    tops = torch.where(full.view(-1, batch, length), 1.0, rest).to(dtype)
+    return tops.view(reads.n_layers, reads.n_heads, batch, length).transpose(1, 2)
+
+
+@lru_cache(maxsize=8)
+def _bits(reads: Reads, device: torch.device) -> Tensor:
+    """What heads read, a bit a class and allowance: int64 [layer * head, query class]."""
+    with torch.inference_mode(False):
+        read = torch.cat((reads.blocks, reads.allowances), dim=-1).flatten(0, 1)
+        return (read.long() << torch.arange(read.shape[-1])).sum(dim=-1).to(device)
 
 
 def _pairs(classes: Tensor, n: int) -> tuple[Tensor, Tensor]:
