@@ -104,7 +104,8 @@ export function mapLayout({ width, tokens, groups, panels, longest, nameWidths }
   const trial = grouped ? columns(groups, tokens, fits).groups : [];
   const slanted = grouped && slantNames(trial, nameWidths);
   const plotWidth = slanted && trial.at(-1).slanted ? Math.min(fits, inner - OVERHANG) : fits;
-  const rowHeight = Math.min(Math.min(plotWidth, tallest) / tokens, TALLEST_CELL);
+  const wanted = named ? Math.max(plotWidth, tokens * READABLE_CELL) : plotWidth;
+  const rowHeight = Math.min(Math.min(wanted, tallest) / tokens, TALLEST_CELL);
   const plotHeight = rowHeight * tokens;
   const col = columns(groups, tokens, plotWidth);
   if (grouped) slantNames(col.groups, nameWidths);
