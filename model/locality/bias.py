@@ -40,17 +40,20 @@ class DialBias:
     ) -> None:
         """strengths: [batch or 1, head], nats. dtype: that of the scores."""
         self.relevance, self.dtype = relevance, dtype
-        top, gap = relevance.largest(layer), 1.0 - relevance.table[layer]  # [head, pair]
-        self.strengths = strengths.to(gap.dtype)
         self.shared = len(strengths) == 1
-        self.table = gap
-        # What rows add whose largest relevance is below 1, and what marks those that see none.
-        self.rest = (1.0 - top) * (top > 0) if bool((top < 1.0).any()) else None
-        self.lost = top == 0 if bool((top == 0).any()) else None
+        self.table = 1.0 - relevance.table[layer]  # [head, pair]
+        self.strengths = strengths.to(self.table.dtype)
+        top = relevance.largest(layer)
+        lowest = float(top.min())
+        self.lost = top == 0 if lowest == 0 else None
+        self.rest = 1.0 - top if lowest < 1 else None
+        if self.rest is not None and self.lost is not None:
+            self.rest.masked_fill_(self.lost, 0.0)
         if self.shared:
-            self.table = gap * -self.strengths[0, :, None]
+            forces = self.strengths[0, :, None]
+            self.table = self.table * -forces
             self.table[:, -1] = float("-inf")  # the pair of all later keys
-            self.rest = None if self.rest is None else self.rest * self.strengths[0, :, None]
+            self.rest = None if self.rest is None else self.rest * forces
 
     def rows(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Queries from start to stop on the keys up to stop, -inf where later, nats.

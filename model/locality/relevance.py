@@ -1,7 +1,8 @@
 """Relevance r_ij of key j to query i, compiled from classes and reads for one batch.
 
-The pair (class of query, class of key, relation of the two positions) indexes a small table, so
-that a batch costs one lookup a layer. Relation code of (i, j): self 1, previous 2, sink 4, added.
+The pair (class of query, class of key, whether it is the query's own or previous position) indexes
+a small table, so that a batch costs one lookup a layer. Relation code of (i, j): self 1, previous
+2, sink 4, added; the sink needs no pairs of its own, since a class says it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from model.errors import PartitionError
 from model.locality.reads import Reads
 
 SELF, PREVIOUS, SINK = 1, 2, 4
-_CODES = 8
+_NEAR = 3  # neither, self, previous
 _BITS = 63  # that an int64 holds beside its sign
 
 
@@ -151,12 +152,10 @@ def _pairs(classes: Tensor, n: int) -> tuple[Tensor, Tensor]:
     A pair is a sum of one number a distance, one a query and one a key, cut off at the last pair.
     """
     near, visible, by_distance = _distances(classes.shape[1], n, classes.device)
-    sink = classes == n - 1
-    relation = sink[:, None, :] * (visible * SINK) + near
-    by_query = (classes * n).to(torch.int32)
-    by_key = (sink * (SINK * n * n) + classes).to(torch.int32)
+    relation = (classes == n - 1)[:, None, :] * (visible * SINK) + near
+    by_query, by_key = (classes * n).to(torch.int32), classes.to(torch.int32)
     pair = by_distance + by_query[:, :, None] + by_key[:, None, :]
-    return relation, pair.clamp_(max=_CODES * n * n)
+    return relation, pair.clamp_(max=_NEAR * n * n)
 
 
 @lru_cache(maxsize=8)
@@ -169,23 +168,21 @@ def _distances(length: int, n: int, device: torch.device) -> tuple[Tensor, Tenso
         position = torch.arange(length, device=device)
         distance = position[:, None] - position[None, :]
         near = (distance == 0) * SELF + (distance == 1) * PREVIOUS
-        pair = (near * n * n).masked_fill(distance < 0, _CODES * n * n)
+        pair = (near * n * n).masked_fill(distance < 0, _NEAR * n * n)
         return near.to(torch.uint8), (distance >= 0).to(torch.uint8), pair.to(torch.int32)
 
 
 @lru_cache(maxsize=8)
 def _tables(reads: Reads, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """[layer, head, relation * query class * key class + 1]: all relevance, and that by block."""
+    """[layer, head, near * query class * key class + 1]: all relevance, and that by block."""
     layers, heads, n = reads.n_layers, reads.n_heads, reads.n_classes
     with torch.inference_mode(False):
-        semantic = reads.blocks[:, :, None].expand(layers, heads, _CODES, n, n)
+        semantic = reads.blocks[:, :, None].expand(layers, heads, _NEAR, n, n).float()
+        own, previous, sink = reads.allowances.permute(3, 0, 1, 2)  # [layer, head, query class]
         full = semantic.clone()
-        resting = torch.zeros(_CODES, n, n)
-        resting[[bool(code & SINK) for code in range(_CODES)]] = reads.rest
-        for allowance, code in enumerate((SELF, PREVIOUS, SINK)):
-            has_code = torch.tensor([bool(c & code) for c in range(_CODES)])
-            granted = reads.allowances[..., allowance][:, :, None, :, None]
-            full |= granted & has_code[None, None, :, None, None]
-        both = torch.maximum(full.float(), resting), semantic.float()
-        flat = [F.pad(each.flatten(2), (0, 1)) for each in both]
+        full[:, :, SELF][own] = 1.0
+        full[:, :, PREVIOUS][previous] = 1.0
+        resting = torch.where(sink, 1.0, reads.rest)[:, :, None]
+        full[..., -1] = torch.maximum(full[..., -1], resting)
+        flat = [F.pad(each.flatten(2), (0, 1)) for each in (full, semantic)]
         return flat[0].to(device, dtype), flat[1].to(device, dtype)
