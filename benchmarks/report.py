@@ -16,7 +16,7 @@ from benchmarks.timing import Sample, Spread, milliseconds, ratios
 
 FORMAT = 1
 _PACKAGES = ("torch", "numpy", "transformer-lens", "streamlit", "playwright")
-_WIDTHS = {"": 1, "measure": 58, "shape": 16, "figure": 8, "spread": 13, "goal": 9, "met": 7}
+_WIDTHS = {"": 1, "measure": 62, "shape": 16, "figure": 8, "spread": 13, "goal": 9, "met": 7}
 
 
 @dataclass(frozen=True)
