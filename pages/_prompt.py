@@ -13,9 +13,9 @@ _HEIGHT = 84  # pixels; two or three lines
 
 def prompt() -> str:
     """Draws the text's form and the examples; the applied text."""
-    with st.form("dial_prompt_form", border=False):
-        typed, apply = st.columns([0.88, 0.12], vertical_alignment="bottom")
-        typed.text_area(
+    row = {"horizontal": True, "vertical_alignment": "bottom"}
+    with st.form("dial_prompt_form", border=False), st.container(**row):
+        st.text_area(
             "Text",
             key=state.PROMPT,
             height=_HEIGHT,
@@ -24,7 +24,7 @@ def prompt() -> str:
             "Ctrl+Enter applies it.",
             persist_state="session",
         )
-        apply.form_submit_button("Apply", on_click=state.take_prompt, type="primary")
+        st.form_submit_button("Apply", on_click=state.take_prompt, type="primary")
     titles = {each.name: each.title for each in EXAMPLES}
     st.pills(
         "Examples",

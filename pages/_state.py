@@ -20,7 +20,7 @@ MODEL, DEVICE = "dial_model", "dial_device"
 SCHEDULE, BETA, WEIGHTS = "dial_schedule", "dial_beta", "dial_weights"
 GAIN, TEMPERATURE = "dial_gain", "dial_temperature"
 PROMPT, TEXT, EXAMPLE = "dial_prompt", "dial_text", "dial_example"
-LINK_TEXT, PROBLEMS, READY = "dial_link_text", "dial_problems", "dial_ready"
+LINK_TEXT, PROBLEMS = "dial_link_text", "dial_problems"
 _WRITTEN, _EDITION = "dial_written_link", "dial_edition"
 _DEFAULT = DialEvent(dial=Link().dial)
 

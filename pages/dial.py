@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -16,6 +17,8 @@ from workbench.examples import StoredExample, stored_example
 from workbench.models import ModelCard, list_models, open_model
 from workbench.results import answer, stored_answer
 
+# Set once torch and a model have been loaded in this process: later visitors need not wait.
+_loaded = threading.Event()
 _LOADING = "Loading PyTorch and the model, some seconds the first time …"
 
 
@@ -23,7 +26,7 @@ def show() -> None:
     """Draw the page."""
     cards = list_models()
     state.adopt_link(cards)
-    ready = bool(st.session_state.get(state.READY))
+    ready = _loaded.is_set()
     with st.sidebar:
         card = _sidebar.model_choice(cards)
         device = _sidebar.device_choice(ready)
@@ -49,7 +52,7 @@ def show() -> None:
     _explore(card, device, text, cards, _stored(card, text))
     with suppress(LocalistError):  # said where the model is used, on every run
         open_model(card.name, device)
-    st.session_state[state.READY] = True
+    _loaded.set()
     st.rerun()
 
 
@@ -91,7 +94,7 @@ def _explore(
         choices = state.choices_now(card.n_layers, card.n_heads)
         if stored is not None:
             found = stored_answer(stored)
-        elif st.session_state.get(state.READY):
+        elif _loaded.is_set():
             model = open_model(card.name, device)
             found = answer(model, card.name, text, chosen.dial, chosen.layer, choices)
         else:

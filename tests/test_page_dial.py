@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,6 +245,7 @@ def test_a_stored_example_of_another_model_version_is_refused_and_that_is_said(
     stored = compute(open_model("small", "cpu"), "small", EXAMPLES[0])
     stored = stored if fresh else replace(stored, model_hash="0" * 64)
     monkeypatch.setattr("pages.dial.stored_example", lambda name: stored)
+    monkeypatch.setattr("pages.dial._loaded", threading.Event())
     painted = []
     monkeypatch.setattr(
         "pages.dial.stored_answer", lambda each: painted.append(each) or stored_answer(each)

@@ -36,6 +36,7 @@ LINES = (
 COST = ("bits_per_token", "this model", BLUE, "solid")
 # Bottom and top of the three panels, as shares of the height.
 _PANELS = ((0.685, 1.0), (0.33, 0.605), (0.0, 0.245))
+_LEAST_SPAN = 0.2  # bits a token
 _MOST_LABELLED = 12  # heads, beyond which numbers no longer fit their cells
 _MARGIN = {"l": 8, "r": 12, "t": 64, "b": 8}  # the buttons stand in the top margin
 
@@ -92,7 +93,7 @@ def dial_figure(table: Table, dial: float) -> Figure:
             {"x": dial, "y": 1, "yref": "paper", "text": f"dial {dial:g}", "yanchor": "bottom"}
             | {"showarrow": False},
         ],
-        "shapes": [_here(dial)],
+        "shapes": [_here(dial, low, high) for low, high in _PANELS],
     }
     titles = ("mean mass", "fraction", "bits a token")
     for number, ((low, high), title) in enumerate(zip(_PANELS, titles, strict=True), start=1):
@@ -104,6 +105,7 @@ def dial_figure(table: Table, dial: float) -> Figure:
     del layout["xaxis"]["matches"]
     layout["legend"]["traceorder"] = "reversed"
     layout["yaxis"]["range"], layout["yaxis2"]["range"] = [0, 1], [0, 1.02]
+    layout["yaxis3"]["range"] = _span(table.column(COST[0]).cells)
     layout["xaxis3"]["title"] = {"text": "dial"}
     return {"data": traces, "layout": layout}
 
@@ -188,7 +190,7 @@ def beside_figure(table: Table, ours: str, dial: float) -> Figure:
         "legend": _LEGEND,
         "shapes": [_here(dial)],
         "xaxis": {"range": [0, 1], "title": {"text": "dial"}},
-        "yaxis": {"title": {"text": "bits a token"}},
+        "yaxis": {"title": {"text": "bits a token"}, "range": _span(*(t["y"] for t in traces))},
     }
     return {"data": traces, "layout": layout}
 
@@ -230,10 +232,18 @@ def _in(panel: int) -> dict[str, str]:
     return {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "legend": f"legend{suffix}"}
 
 
-def _here(dial: float) -> dict[str, Any]:
-    """The line at the present dial, through all panels."""
+def _here(dial: float, low: float = 0.0, high: float = 1.0) -> dict[str, Any]:
+    """The line at the present dial, between two shares of the height."""
     line = {"width": 2, "dash": "dot", "color": PINK}
-    return {"type": "line", "x0": dial, "x1": dial, "yref": "paper", "y0": 0, "y1": 1, "line": line}
+    ends = {"x0": dial, "x1": dial, "yref": "paper", "y0": low, "y1": high}
+    return {"type": "line", **ends, "line": line}
+
+
+def _span(*costs: Sequence[float]) -> list[float]:
+    """Range of an axis of costs: never so narrow that a hundredth of a bit looks like a cliff."""
+    low, high = min(map(min, costs)), max(map(max, costs))
+    middle, half = (low + high) / 2, max(1.1 * (high - low), _LEAST_SPAN) / 2
+    return [middle - half, middle + half]
 
 
 def _title(text: str, top: float) -> dict[str, Any]:
