@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -58,25 +58,24 @@ class Subject:
             f"{classes} classes"
         )
 
-    def prompt(self, length: int) -> tuple[Tensor, Tensor]:
-        """One text of so many tokens, BOS included: ids and classes, int64 [1, length]."""
-        ids, classes = self._documents.ids, self._documents.classes
-        bos = [self._documents.bos_id], [self._documents.bos_class]
-        found = [
-            torch.from_numpy(np.concatenate([first, *parts])[:length].astype(np.int64))[None]
-            for first, parts in zip(bos, (ids, classes), strict=True)
-        ]
-        return found[0], found[1]
-
     def text(self, length: int) -> str:
         """A text that the model's tokenizer cuts into so many tokens, BOS included."""
+        encode, found = self.model.tokenizer.encode, ""
+        for word in " ".join(_glosses()).split():
+            longer = f"{found} {word}".strip()
+            count = len(encode(longer))
+            if count < length:
+                found = longer
+            if count == length - 1:
+                return found
+        raise ValueError(f"The glosses hold no text of {length} tokens")
+
+    def prompt(self, length: int) -> tuple[Tensor, Tensor]:
+        """That text: ids and classes, int64 [1, length]."""
         tokenizer = self.model.tokenizer
-        ids = self.prompt(4 * length)[0][0, 1:].tolist()
-        for count in range(length - 1, 4 * length):
-            text = tokenizer.decode(ids[:count]).strip()
-            if len(tokenizer.encode(text)) == length - 1:
-                return text
-        raise ValueError(f"No text of {length} tokens begins like the glosses")
+        ids = np.array([tokenizer.bos_id, *tokenizer.encode(self.text(length))], dtype=np.int64)
+        classes = self._table.classes_for_ids(ids)
+        return torch.from_numpy(ids)[None], torch.from_numpy(classes)[None]
 
     def batches(self, rows: int, length: int, count: int) -> list[Batch]:
         """`count` batches of packed windows as in training, int64 [rows, length] each."""
@@ -87,12 +86,20 @@ class Subject:
         ]
 
     @cached_property
-    def _documents(self) -> Documents:
+    def _table(self) -> MembershipTable:
         model = self.model
-        table = MembershipTable(model.tokenizer.token_bytes, model.partition, model.lexicon)
-        texts = [gloss.text for gloss in load_glosses()[::_EVERY]]
-        ids = [np.asarray(each, dtype=np.int64) for each in model.tokenizer.encode_batch(texts)]
-        return documents(ids, table, model.tokenizer)
+        return MembershipTable(model.tokenizer.token_bytes, model.partition, model.lexicon)
+
+    @cached_property
+    def _documents(self) -> Documents:
+        encoded = self.model.tokenizer.encode_batch(_glosses())
+        ids = [np.asarray(each, dtype=np.int64) for each in encoded]
+        return documents(ids, self._table, self.model.tokenizer)
+
+
+@cache
+def _glosses() -> list[str]:
+    return [gloss.text for gloss in load_glosses()[::_EVERY]]
 
 
 def subject() -> Subject:
