@@ -24,19 +24,19 @@ ABOUT = """
 abstract was at hand: every formula here is our own derivation of what it claims, and none is the
 paper's.
 
-**The dial λ.** In each head, a key of relevance $r$ to a query whose most relevant key has $R$ gets
+**The dial λ.** In each head, a key of relevance r to a query whose most relevant key has R gets
 
-$$s' = s/τ(λ) + \\mathrm{gain}·\\ln(1-λ)·(R-r)$$
+    s' = s / τ(λ) + gain · ln(1 − λ) · (R − r)
 
 At 0 the model is the plain one, bit for bit. At 1 the weight on other keys is exactly 0. In between
-the odds of looking elsewhere shrink by $(1-λ)^{\\mathrm{gain}}$: exact for fixed scores, hence for
-layer 0. Deeper scores move with the dial, and attention need not follow it steadily.
+the odds of looking elsewhere shrink by (1 − λ)^gain: exact for fixed scores, hence for layer 0.
+Deeper scores move with the dial, and attention need not follow it steadily.
 
 **Fidelity** is the mass on the keys a head is meant to read; a row without one reads itself, is
-flagged, and counts 0. **Entropy** is in bits, or as a fraction of $\\log_2 n$ for $n$ visible keys.
+flagged, and counts 0. **Entropy** is in bits, or as a fraction of log₂ n for n visible keys.
 Means are over queries that see at least two keys. All depend on the length of the text.
 
-**Cost** is of this one text, in nats a token: no claim about other texts.
+**Cost** is of this one text, in bits a token: no claim about other texts.
 
 **Attention mass is not causal effect.** A head may look where it makes no use of what it sees; only
 an ablation tells.

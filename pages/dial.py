@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -19,6 +20,10 @@ from workbench.results import answer, stored_answer
 
 # Set once torch and a model have been loaded in this process: later visitors need not wait.
 _loaded = threading.Event()
+# Seconds that the first paint is ahead of the figures' scripts (5 MB) and then of torch, whose import
+# keeps the server from sending anything. Without it an example came 2 to 3 s later, and torch no
+# sooner.
+_HEAD_START = 0.4
 _LOADING = "Loading PyTorch and the model, some seconds the first time …"
 
 
@@ -50,6 +55,7 @@ def show() -> None:
     # Torch and the model take seconds: a stored example, or an empty canvas, is shown meanwhile.
     waiting.info(_LOADING, icon=":material/hourglass_top:")
     _explore(card, device, text, cards, _stored(card, text))
+    time.sleep(_HEAD_START)
     with suppress(LocalistError):  # said where the model is used, on every run
         open_model(card.name, device)
     _loaded.set()
@@ -108,6 +114,8 @@ def _explore(
         st.rerun()  # the model changed on disk: its card, and the link, must say so
     st.caption(_prompt.count(found.prompt.n_tokens, card.n_ctx, text))
     dial_canvas(found.view, state.CANVAS)
+    if stored is not None:
+        time.sleep(_HEAD_START)
     state.write_link(card, chosen, choices)
     st.markdown(_results.cost_line(found))
     curves = None if stored is None else stored.curves
