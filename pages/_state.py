@@ -21,7 +21,7 @@ SCHEDULE, BETA, WEIGHTS = "dial_schedule", "dial_beta", "dial_weights"
 GAIN, TEMPERATURE = "dial_gain", "dial_temperature"
 PROMPT, TEXT, EXAMPLE = "dial_prompt", "dial_text", "dial_example"
 LINK_TEXT, PROBLEMS = "dial_link_text", "dial_problems"
-_WRITTEN, _EDITION = "dial_written_link", "dial_edition"
+_WRITTEN, _EDITION, _PAINTED = "dial_written_link", "dial_edition", "dial_painted"
 _DEFAULT = DialEvent(dial=Link().dial)
 
 
@@ -146,6 +146,13 @@ def take_example() -> None:
     for each in EXAMPLES:
         if each.name == st.session_state.get(EXAMPLE):
             st.session_state[PROMPT] = st.session_state[TEXT] = each.text
+
+
+def is_first_paint() -> bool:
+    """Whether this session's canvas is drawn for the first time; true once."""
+    first = _PAINTED not in st.session_state
+    st.session_state[_PAINTED] = True
+    return first
 
 
 def dismiss() -> None:

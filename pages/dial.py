@@ -20,9 +20,8 @@ from workbench.results import answer, stored_answer
 
 # Set once torch and a model have been loaded in this process: later visitors need not wait.
 _loaded = threading.Event()
-# Seconds that the first paint is ahead of the figures' scripts (5 MB) and then of torch, whose import
-# keeps the server from sending anything. Without it an example came 2 to 3 s later, and torch no
-# sooner.
+# Seconds that a first paint is ahead of the figures' scripts (5 MB), and of torch, whose import keeps
+# the server from sending. Without it an example came 2 to 3 s later, and torch no sooner.
 _HEAD_START = 0.4
 _LOADING = "Loading PyTorch and the model, some seconds the first time …"
 
@@ -114,7 +113,7 @@ def _explore(
         st.rerun()  # the model changed on disk: its card, and the link, must say so
     st.caption(_prompt.count(found.prompt.n_tokens, card.n_ctx, text))
     dial_canvas(found.view, state.CANVAS)
-    if stored is not None:
+    if state.is_first_paint():
         time.sleep(_HEAD_START)
     state.write_link(card, chosen, choices)
     st.markdown(_results.cost_line(found))

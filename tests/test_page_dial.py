@@ -31,6 +31,12 @@ def small(own_store):
     page_models.remove("small")
 
 
+@pytest.fixture(autouse=True)
+def no_head_start(monkeypatch):
+    """Nothing is painted here, so that nothing needs to be ahead."""
+    monkeypatch.setattr("pages.dial._HEAD_START", 0.0)
+
+
 def opened(**parameters: str) -> AppTest:
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=TIMEOUT)
     app.query_params = dict(parameters)
