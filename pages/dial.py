@@ -20,8 +20,8 @@ from workbench.results import answer, stored_answer
 
 # Set once torch and a model have been loaded in this process: later visitors need not wait.
 _loaded = threading.Event()
-# Seconds that a first paint is ahead of the figures' scripts (5 MB), and of torch, whose import keeps
-# the server from sending. Without it an example came 2 to 3 s later, and torch no sooner.
+# Seconds that a first paint is ahead of the scripts of the figures (5 MB), and of torch, whose
+# import keeps the server from sending. Without it an example came 2 to 3 s later, torch no sooner.
 _HEAD_START = 0.4
 _LOADING = "Loading PyTorch and the model, some seconds the first time …"
 
