@@ -19,6 +19,7 @@ _SCHEDULES = {
 }
 _DEVICES = {"auto": "automatic", "cpu": "CPU", "cuda": "CUDA"}
 
+# Without a code block or a formula in TeX: each brings scripts that delay the first paint by 0.2 s.
 ABOUT = """
 **Whose formulas.** The idea of a locality dial is J. Diederich's (arXiv 2510.17358). Only its
 abstract was at hand: every formula here is our own derivation of what it claims, and none is the
@@ -26,7 +27,7 @@ paper's.
 
 **The dial λ.** In each head, a key of relevance r to a query whose most relevant key has R gets
 
-    s' = s / τ(λ) + gain · ln(1 − λ) · (R − r)
+> s′ = s / τ(λ) + gain · ln(1 − λ) · (R − r)
 
 At 0 the model is the plain one, bit for bit. At 1 the weight on other keys is exactly 0. In between
 the odds of looking elsewhere shrink by (1 − λ)^gain: exact for fixed scores, hence for layer 0.

@@ -22,7 +22,7 @@ from workbench.results import answer, stored_answer
 _loaded = threading.Event()
 # Seconds that a first paint is ahead of the scripts of the figures (5 MB), and of torch, whose
 # import keeps the server from sending. Without it an example came 2 to 3 s later, torch no sooner.
-_HEAD_START = 0.4
+_HEAD_START = 0.5
 _LOADING = "Loading PyTorch and the model, some seconds the first time …"
 
 
