@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.errors import PartitionError
-from model.locality.bias import DialBias, dial_bias
+from model.locality.bias import dial_bias, dial_biases
 from model.locality.dial import Dial, strength
 from model.locality.discovery import AttentionStatistics
 from model.locality.measures import MASSES, MEASURES, Masks, row_measures
@@ -81,7 +81,7 @@ def test_the_largest_relevance_of_a_row_is_known_from_the_classes_seen(
             for lmbda in ((0.0, 0.4, 1.0), (0.7,), (1.0,)):
                 forces = strength(torch.tensor(lmbda).double(), 4.0)[:, None].expand(-1, 3)
                 expected = dial_bias(gap, forces, causal)
-                found = DialBias(relevance, layer, forces)
+                found = dial_biases(relevance, [None, forces] if layer else [forces, None])[layer]
                 assert torch.allclose(found.rows(), expected, atol=1e-5)
                 assert torch.allclose(found.rows(7, 15), expected[:, :, 7:15, :15], atol=1e-5)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.errors import DialError, TextError
-from model.locality.bias import DialBias
+from model.locality.bias import dial_biases
 from model.locality.dial import Dial, strength, temperature_at
 from model.locality.relevance import Relevance
 from model.transformer.config import DecoderConfig
@@ -72,11 +72,10 @@ class Decoder(HookedRootModule):
         settings = self.settings(tokens.shape, dial, relevance)
         rotary, causal = self.rotary(length), self.causal[:length, :length]
         resid = self.hook_embed(self.embed(tokens))
-        for index, layer in enumerate(self.blocks):
-            strengths, tau = settings[index]
-            bias = None
-            if strengths is not None and relevance is not None:
-                bias = DialBias(relevance, index, strengths, resid.dtype)
+        biases = [None] * len(settings)
+        if relevance is not None:
+            biases = dial_biases(relevance, [each for each, _ in settings], resid.dtype)
+        for layer, bias, (_, tau) in zip(self.blocks, biases, settings, strict=True):
             resid = layer(resid, rotary, causal, bias, tau)
         return resid
 
