@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from pages import _say
 from pages._shown import shown
 from workbench import figures, results
 from workbench.canvas import DialEvent
@@ -56,7 +57,7 @@ def tabs(here: Here) -> None:
                 try:
                     page(here)
                 except LocalistError as error:
-                    st.error(str(error))
+                    _say.error(error)
 
 
 def _whole_dial(here: Here) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from pages import _say
 from pages import _state as state
 from workbench.choices import LARGEST_BETA, LARGEST_FACTOR, SCHEDULES
 from workbench.devices import CHOICES, device_choices, resolve_device
@@ -17,6 +18,7 @@ _SCHEDULES = {
     "progressive": "progressive over the layers",
     "hand": "by hand",
 }
+_CELL = 54  # pixels; head and three layers fit the sidebar
 _DEVICES = {"auto": "automatic", "cpu": "CPU", "cuda": "CUDA"}
 
 # Without a code block or a formula in TeX: each brings scripts that delay the first paint by 0.2 s.
@@ -65,7 +67,7 @@ def model_choice(cards: Sequence[ModelCard]) -> ModelCard | None:
         facts = (size, f"{card.n_params / 1e6:.2f} M parameters", seen)
         st.caption(f"{' · '.join(filter(None, facts))} · `{card.short_hash}`")
         if card.description:
-            st.caption(card.description)
+            st.caption(_say.plain(card.description))
     return card
 
 
@@ -85,7 +87,7 @@ def device_choice(ready: bool) -> str:
     try:
         used = resolve_device(chosen)
     except LocalistError as error:
-        st.error(str(error))
+        _say.error(error)
         return chosen
     known = {each.name: each for each in device_choices()}
     missing = known["cuda"].reason
@@ -128,7 +130,7 @@ def _hand_set(card: ModelCard) -> None:
     st.caption("Share of the dial, 0 to 1, for each head.")
     cells = {
         f"layer {index}": st.column_config.NumberColumn(
-            f"L{index}", min_value=0.0, max_value=1.0, step=0.05, default=1.0, width="small"
+            f"L{index}", min_value=0.0, max_value=1.0, step=0.05, default=1.0, width=_CELL
         )
         for index in range(card.n_layers)
     }
@@ -137,7 +139,7 @@ def _hand_set(card: ModelCard) -> None:
         key=key,
         hide_index=True,
         disabled=["head"],
-        column_config={"head": st.column_config.NumberColumn(width="small"), **cells},
+        column_config={"head": st.column_config.NumberColumn(width=_CELL), **cells},
         alt="Share of the dial for each head and layer",
     )
     state.keep_weights(edited, card.n_layers)

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import streamlit as st
 
-from pages import _prompt, _results, _sidebar
+from pages import _prompt, _results, _say, _sidebar
 from pages import _state as state
 from pages.components import dial_canvas
 from workbench.choices import Choices
@@ -70,7 +70,7 @@ def _stored(card: ModelCard, text: str) -> StoredExample | None:
         found = stored_example(name)
         choices = state.choices_now(card.n_layers, card.n_heads)
     except LocalistError as error:
-        st.warning(str(error))
+        _say.warning([str(error)])
         return None
     if found is None or found.model_name != card.name or found.prompt.text != text:
         return None
@@ -106,7 +106,7 @@ def _explore(
             dial_canvas(None, state.CANVAS)
             return
     except LocalistError as error:
-        st.error(str(error))
+        _say.error(error)
         dial_canvas(None, state.CANVAS)
         return
     if found.view.model_hash != card.content_hash:
@@ -135,13 +135,13 @@ def _link(card: ModelCard) -> None:
 def _messages() -> None:
     problems = st.session_state.get(state.PROBLEMS)
     if problems:
-        st.warning("\n\n".join(problems), icon=":material/link:")
+        _say.warning(problems, icon=":material/link:")
         st.button("Dismiss", on_click=state.dismiss)
 
 
 def _no_model(card: ModelCard | None, cards: Sequence[ModelCard]) -> None:
     if card is not None:
-        st.error(f"The model {card.name!r} cannot be opened. {card.error}")
+        _say.error(f"The model {card.name!r} cannot be opened. {card.error}")
     elif not cards:
         st.info("There is no model yet. `python -m workbench train trial` trains one in minutes.")
     dial_canvas(None, state.CANVAS)

@@ -5,6 +5,7 @@ The canvas is only seen in a browser: test_page_dial_browser.py.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -44,9 +45,10 @@ def opened(**parameters: str) -> AppTest:
 
 
 def said(app: AppTest) -> str:
-    """All messages on the page."""
+    """All messages on the page, as they are read."""
     assert not app.exception
-    return "\n".join(each.value for each in [*app.error, *app.warning, *app.info])
+    told = "\n".join(each.value for each in [*app.error, *app.warning, *app.info])
+    return re.sub(r"\\(.)", r"\1", told)
 
 
 def captions(app: AppTest) -> str:

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -250,3 +250,10 @@ def test_an_example_paints_before_torch_is_loaded(page, own_store, tmp_path):
         live(shown)
         assert address(shown)["hash"] == card.short_hash
         shown.context.close()  # before the server goes
+
+
+def test_a_message_is_never_markup(dial_page):
+    image = "![x](http://example.org/a.png)"
+    shown = dial_page(f"model=small&dial={quote(image)}&example={quote(image)}&{quote(image)}=1")
+    expect(shown.get_by_test_id("stAlert")).to_contain_text(f"dial is '{image}'")
+    expect(shown.get_by_test_id("stAlert").locator("img")).to_have_count(0)
