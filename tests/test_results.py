@@ -146,6 +146,12 @@ def test_figures_draw_their_tables_and_nothing_else(model, found):
     assert ours["y"] == theirs["y"] == list(beside.column("bits_per_token").cells)
 
 
+def test_a_token_is_no_markup_in_a_figure(found):
+    token = replace(found.tokens[0], token="<b>&")
+    table = results.next_table(replace(found, tokens=(token, *found.tokens[1:])))
+    assert figures.next_token_figure(table, 0.33)["data"][0]["y"][0] == "“&lt;b&gt;&amp;”"
+
+
 def test_figures_are_ones_that_plotly_knows(model, found):
     import plotly.graph_objects as go
 

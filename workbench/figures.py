@@ -8,6 +8,7 @@ line is told from another by its colour alone: dashes, patterns or labels say th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from workbench.tables import Table
@@ -115,7 +116,8 @@ def next_token_figure(table: Table, dial: float) -> Figure:
 
     Columns: token, probability, probability_dial_0.
     """
-    names = list(table.column("token").cells)
+    # Plotly reads a few tags in labels: a token that spells one is to be seen, not obeyed.
+    names = [escape(token, quote=False) for token in table.column("token").cells]
     bars = (
         ("probability", f"dial {dial:g}", BLUE, ""),
         ("probability_dial_0", "dial 0", GREYS[1], "/"),
