@@ -247,7 +247,10 @@ def test_an_example_paints_before_torch_is_loaded(page, own_store, tmp_path):
         expect(part(shown, "badgeText")).to_have_text(VERIFIED, timeout=PATIENCE)
         assert shown.get_by_text("Loading PyTorch").is_visible()
         assert shown.get_by_text("In use: known once PyTorch is loaded").is_visible()
+        part(shown, "dial").press("End")  # turned while torch is still on its way
+        wait_for_address(shown, dial="1")
         live(shown)
+        expect(shown.get_by_text("At dial 1 this text costs")).to_be_visible()
         assert address(shown)["hash"] == card.short_hash
         shown.context.close()  # before the server goes
 
