@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,43 +79,26 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def server(store: Path | None = None) -> Iterator[str]:
-    """The app's URL, as soon as the server answers. RuntimeError, with its words, if it does not.
-
-    store: where it looks for models beside those that ship.
-    """
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.headless", "true"]
-    command += ["--server.address", HOST, "--server.port", str(port)]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    """The app's URL, as soon as the server answers; store: models beside those that ship."""
+    variables = {"OMP_NUM_THREADS": "1"}
     if store is not None:
         variables[STORE_VARIABLE] = str(store)
-    with TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(  # noqa: S603
-                command,
-                cwd=PROJECT,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            deadline = time.monotonic() + PATIENCE
-            while not _answers(port):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-                    raise RuntimeError(f"The server did not come up:\n{said}")
-                time.sleep(0.02)
-            yield f"http://{HOST}:{port}"
-        finally:
-            _stop(process)
+    with (
+        TemporaryDirectory() as folder,
+        serve(APP, Path(folder) / "log", variables, PATIENCE) as url,
+    ):
+        yield url
 
 
-def _answers(port: int) -> bool:
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def is_healthy(port: int) -> bool:
+    """Whether a Streamlit server answers on the port that it is ready."""
     with closing(http.client.HTTPConnection(HOST, port, timeout=2)) as connection:
         try:
             connection.request("GET", "/_stcore/health")
@@ -124,7 +107,8 @@ def _answers(port: int) -> bool:
             return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends the server and what it started; kills what does not end in five seconds."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
@@ -132,3 +116,36 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait(timeout=5)
             return
     process.wait()
+
+
+@contextmanager
+def serve(
+    script: Path, log: Path, env: Mapping[str, str] | None = None, wait_s: float = 60.0
+) -> Iterator[str]:
+    """Yields the base URL of `streamlit run script`, its words going to the file `log`.
+
+    Raises AssertionError, with the end of the log, when the server ends or does not answer in time.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    command += ["--server.address", HOST, "--server.port", str(port), "--server.headless", "true"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            cwd=PROJECT,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + wait_s
+            while not is_healthy(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    said = log.read_text("utf-8", errors="replace")[-2000:]
+                    raise AssertionError(f"The server did not come up on port {port}:\n{said}")
+                time.sleep(0.02)
+            yield f"http://{HOST}:{port}"
+        finally:
+            stop(process)

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
+from benchmarks import served
+
 FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-proxy-server",
+    *served.FLAGS,
     # No name resolves but this machine's: what a page asks of others fails, and is counted below.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
+find_chromium = served.find_chromium
 THIS_MACHINE = {"127.0.0.1", "localhost"}
 NO_HOST = {"about", "blob", "data"}
-
-
-def find_chromium() -> str | None:
-    """The path of Debian's Chromium, or None."""
-    return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def launch(playwright: Playwright, path: str) -> Browser:

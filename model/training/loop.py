@@ -89,7 +89,6 @@ def train(
 
     So does a run that goes on from a `Snapshot` of another with the same recipe and data.
     """
-    device = decoder.embed.weight.device
     optimizer = _optimizer(decoder, recipe)
     stream = iter(
         BatchStream(training, recipe.length, recipe.batch_tokens, recipe.long_every, recipe.seed)
@@ -133,7 +132,6 @@ def train(
     if reads is None:
         reads = discover(decoder, training, recipe, class_names)
     yield Evaluated(recipe.steps, tuple(_evaluations(decoder, validation, recipe, reads)))
-    decoder.to(device)
     yield Finished(recipe.steps, reads)
 
 
