@@ -56,7 +56,10 @@ def changed(change) -> str:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d, b: d.update(version=2), "'version'.* must be one of blocks, format"),
+        (
+            lambda d, b: d.update(version=2),
+            "'version'.* must be one of blocks, delta, format, theta",
+        ),
         (lambda d, b: d.update(format=2), "must be 1"),
         (lambda d, b: d.update(format=True), "must be 1"),
         (lambda d, b: d.pop("format"), "must have the key format"),

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,11 +104,12 @@ def test_reasons_scores_and_margins_say_why():
 
 
 def test_thresholds_decide_and_are_checked():
-    loose = membership([" even", " faint"], SMALL, ENTRIES, theta=0.3, delta=0.0)
+    loose = membership([" even", " faint"], replace(SMALL, theta=0.3, delta=0.0), ENTRIES)
     assert loose.classes.tolist() == [FOOD, FOOD]
-    for theta, delta in ((1.1, 0.0), (0.5, -0.1), (math.nan, 0.0)):
+    for theta, delta in ((1.1, 0.0), (0.5, -0.1), (math.nan, 0.0), ("0.3", 0.0), (True, 0.0)):
         with pytest.raises(PartitionError, match=r"must lie in \[0, 1\]"):
-            membership([], SMALL, ENTRIES, theta, delta)
+            replace(SMALL, theta=theta, delta=delta)
+    assert Partition.from_json(replace(SMALL, theta=0.3).to_json()).theta == 0.3
     with pytest.raises(PartitionError, match="must be those of the partition"):
         membership([], BUNDLED, ENTRIES)
 

@@ -26,7 +26,8 @@ def device_choices() -> tuple[DeviceChoice, ...]:
     """auto, cpu and cuda, in this order; imports torch."""
     import torch
 
-    cpu = DeviceChoice("cpu", f"CPU ({torch.get_num_threads()} threads)")
+    threads = torch.get_num_threads()
+    cpu = DeviceChoice("cpu", f"CPU ({threads} thread{'s' if threads > 1 else ''})")
     missing = _why_no_cuda()
     if missing:
         return DeviceChoice("auto", "automatic: CPU"), cpu, DeviceChoice("cuda", "CUDA", missing)

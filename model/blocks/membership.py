@@ -20,9 +20,6 @@ from model.blocks.partition import Partition
 from model.blocks.words import START, WordState, read
 from model.errors import PartitionError
 
-THETA = 0.35
-DELTA = 0.03
-
 _QUOTES = "\"'`“”‘’«»()[]{}"
 
 
@@ -48,15 +45,14 @@ def membership(
     pieces: Sequence[str | bytes | None],
     partition: Partition,
     lexicon: Lexicon,
-    theta: float = THETA,
-    delta: float = DELTA,
 ) -> Membership:
     """Classes of the pieces of one text, with a reason a person can read for each.
 
     A piece is its text or its bytes (which need not be whole characters), None is begin of text.
-    A word has a block if its best share is ≥ `theta` and leads the runner-up by ≥ `delta`.
+    A word has a block if its best share is ≥ theta and leads the runner-up by ≥ delta, which the
+    partition says.
     """
-    judge = _Judge(partition, lexicon, theta, delta)
+    judge = _Judge(partition, lexicon)
     verdicts = []
     state = START
     for piece in pieces:
@@ -85,13 +81,11 @@ class MembershipTable:
         token_bytes: Sequence[bytes | None],
         partition: Partition,
         lexicon: Lexicon,
-        theta: float = THETA,
-        delta: float = DELTA,
     ) -> None:
         """`token_bytes`: the bytes of every token id, None for begin of text."""
-        self.partition, self.lexicon, self.theta, self.delta = partition, lexicon, theta, delta
+        self.partition, self.lexicon = partition, lexicon
         self._token_bytes = tuple(token_bytes)
-        self._judge = _Judge(partition, lexicon, theta, delta)
+        self._judge = _Judge(partition, lexicon)
         self._lock = threading.Lock()
         self._forget()
 
@@ -118,7 +112,7 @@ class MembershipTable:
         ids = np.asarray(ids, dtype=np.int64)
         self.classes_for_ids(ids)  # refuses foreign ids
         pieces = [self._token_bytes[i] for i in ids.tolist()]
-        return membership(pieces, self.partition, self.lexicon, self.theta, self.delta)
+        return membership(pieces, self.partition, self.lexicon)
 
     def _row(self, ids: list[int]) -> list[int]:
         d_vocab = len(self._token_bytes)
@@ -156,10 +150,7 @@ class MembershipTable:
 class _Judge:
     """The transition function: state and piece -> verdict and next state."""
 
-    def __init__(self, partition: Partition, lexicon: Lexicon, theta: float, delta: float) -> None:
-        for name, value in (("theta", theta), ("delta", delta)):
-            if not 0.0 <= value <= 1.0:
-                raise PartitionError(name, value, "must lie in [0, 1]", "Choose such a value")
+    def __init__(self, partition: Partition, lexicon: Lexicon) -> None:
         if lexicon.names != partition.names:
             raise PartitionError(
                 "Blocks of the lexicon",
@@ -169,7 +160,7 @@ class _Judge:
             )
         self._names = partition.names
         self._none, self._bos = partition.none_id, partition.bos_id
-        self._lexicon, self._theta, self._delta = lexicon, theta, delta
+        self._lexicon, self._theta, self._delta = lexicon, partition.theta, partition.delta
         self._shapes = partition.shape_blocks()
 
     def step(self, state: WordState, piece: bytes | None) -> tuple[_Verdict, WordState]:

@@ -93,13 +93,23 @@ class Block:
 
 @dataclass(frozen=True)
 class Partition:
-    """Blocks in the order of their class ids; every name, category, word and shape in one block."""
+    """Blocks in the order of their class ids; every name, category, word and shape in one block.
+
+    A word has a block if its best share of the lexicon is ≥ `theta` and leads the runner-up by ≥
+    `delta` (fractions).
+    """
 
     blocks: tuple[Block, ...]
+    theta: float = 0.35
+    delta: float = 0.03
 
     def __post_init__(self) -> None:
         if not self.blocks:
             raise PartitionError("Partition", 0, "must have at least one block", "Add a block")
+        for name in ("theta", "delta"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0.0 <= value <= 1.0:
+                raise PartitionError(name, value, "must lie in [0, 1]", "Choose such a value")
         for noun, members in (
             ("Block name", [block.name for block in self.blocks]),
             ("Category", [item for block in self.blocks for item in block.categories]),
@@ -170,13 +180,15 @@ class Partition:
             {key: value for key, value in asdict(block).items() if value != ()}
             for block in self.blocks
         ]
-        document = {"format": FORMAT, "blocks": blocks}
+        document = {"format": FORMAT, "theta": self.theta, "delta": self.delta, "blocks": blocks}
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Partition:
         """Strict: unknown, missing, repeated and mistyped keys are a PartitionError."""
-        document = _mapping(_parse(text), "Partition file", {"format", "blocks"}, set())
+        document = _mapping(
+            _parse(text), "Partition file", {"format", "blocks"}, {"theta", "delta"}
+        )
         if type(document["format"]) is not int or document["format"] != FORMAT:
             raise PartitionError(
                 "Format of the partition",
@@ -188,7 +200,8 @@ class Partition:
             raise PartitionError(
                 "Blocks", document["blocks"], "must be a list", "Write a list of blocks"
             )
-        return cls(tuple(_block(item) for item in document["blocks"]))
+        thresholds = {name: document[name] for name in ("theta", "delta") if name in document}
+        return cls(tuple(_block(item) for item in document["blocks"]), **thresholds)
 
     @classmethod
     def load(cls, path: Path | str) -> Partition:
