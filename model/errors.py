@@ -42,3 +42,7 @@ class ModelNotFoundError(LocalistError):
 
 class DeviceError(LocalistError):
     """A device that this machine does not have."""
+
+
+class SubspaceError(LocalistError):
+    """Subspaces of blocks that overlap, or that need more dimensions than the pool has."""
