@@ -47,6 +47,7 @@ RUN = """async ([source, cases, classes]) => {
       row_entropy_bits: rows(frame.rowEntropyBits, T),
       row_fidelity: rows(frame.rowFidelity, T),
       fallback: rows(layer.fallback, T).map((row) => row.map(Boolean)),
+      rest: rows(layer.rest, T).map((row) => row.map(Boolean)),
       grouped: layer.heads.every((head) => head !== null),
     };
   };
@@ -217,3 +218,5 @@ def test_a_real_model_and_its_measures_agree_with_the_browser(browser, layer, te
     shares = [means(f"{name}_share") for name in SHARES]
     np.testing.assert_allclose(found["shares"], np.transpose(shares), atol=1e-5)
     assert found["fallback"] == relevance.fallback(layer)[0].tolist()
+    largest = relevance.largest(layer)[0]
+    assert found["rest"] == ((largest > 0) & (largest < 1)).tolist()

@@ -40,6 +40,7 @@ function prepareHead(layer, h) {
     for (let j = 0; j <= i; j++) largest = Math.max(largest, relevance[base + k + j]);
     const isFallback = largest === 0;
     layer.fallback[h * T + i] = isFallback ? 1 : 0;
+    layer.rest[h * T + i] = !isFallback && largest < 1 ? 1 : 0;
     for (let j = 0; j <= i; j++, k++) {
       const r = relevance[base + k];
       const code = relation[k];
@@ -124,6 +125,7 @@ export class LayerMath {
     this.share = new Uint8Array(H * N);
     this.relevant = new Uint8Array(H * N);
     this.fallback = new Uint8Array(H * T);
+    this.rest = new Uint8Array(H * T); // sees begin of text only, at a relevance below 1
     this.heads = [];
     for (let h = 0; h < H; h++) this.heads.push(prepareHead(this, h));
   }

@@ -140,6 +140,9 @@ export class Pointer {
     if (layer.fallback[state.head * layer.T + row]) {
       lines.push(["fallback", "no key to read here: the dial points it at itself"]);
     }
+    if (layer.rest[state.head * layer.T + row]) {
+      lines.push(["at rest", "nothing it reads is in sight: the dial points it at begin of text"]);
+    }
     if (key === null) return lines;
     lines.push([null, `key ${name(key)}`], ["block", block(key), colour(key)]);
     if (key > row) {

@@ -36,7 +36,7 @@ export function tableOf(view, state) {
       i, JSON.stringify(token), labels.classNames[labels.classes[i]],
       frames.a.rowEntropyBits[head * T + i], frames.a.rowFidelity[head * T + i],
       of(i, "semantic"), of(i, "self"), of(i, "previous"), of(i, "sink"), of(i, "other"),
-      layer.fallback[head * T + i] ? "yes" : "no",
+      layer.fallback[head * T + i] ? "yes" : layer.rest[head * T + i] ? "at rest" : "no",
     ]);
     return { columns, rows };
   }
