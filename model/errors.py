@@ -46,3 +46,11 @@ class DeviceError(LocalistError):
 
 class SubspaceError(LocalistError):
     """Subspaces of blocks that overlap, or that need more dimensions than the pool has."""
+
+
+class BoundError(LocalistError):
+    """Numbers that a bound has no meaning for: counts that contradict each other, NaN."""
+
+
+class PenaltyError(LocalistError):
+    """Groups, weights or a penalty strength that the group-sparse objective cannot take."""
