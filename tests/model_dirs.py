@@ -92,11 +92,11 @@ def _tiny_files(seed: int) -> tuple[dict[str, bytes], str]:
     """The files of a tiny model, written once a seed: a hundred tests want one."""
     with TemporaryDirectory() as folder:
         directory = Path(folder) / "tiny"
-        content_hash = _save(directory, seed)
+        content_hash = save_tiny(directory, seed)
         return {path.name: path.read_bytes() for path in directory.iterdir()}, content_hash
 
 
-def _save(directory: Path, seed: int) -> str:
+def save_tiny(directory: Path, seed: int) -> str:
     return save_model(
         directory,
         lively_decoder(tiny_config(), seed),

@@ -12,7 +12,7 @@ import torch
 
 from model.errors import CheckpointError, DeviceError, ModelNotFoundError
 from model.transformer import checkpoint
-from tests.model_dirs import write_tiny_model
+from tests.model_dirs import save_tiny, write_tiny_model
 from tests.serving import ROOT
 from workbench import models, paths
 from workbench.devices import device_choices, resolve_device
@@ -122,6 +122,15 @@ def test_a_directory_that_is_no_name_is_not_listed(store: Path) -> None:
         (store / other).mkdir()
     (store / "file").write_text("not a directory")
     assert [card.name for card in list_models()] == ["one"]
+
+
+def test_a_save_sweeps_away_what_a_kill_left_of_the_last(store: Path) -> None:
+    for name in ("one", "other"):
+        (store / f".{name}.draft-x1").mkdir(parents=True)
+    before = save_tiny(store / "one", seed=1)
+    assert save_tiny(store / "one", seed=2) != before
+    assert sorted(path.name for path in store.iterdir()) == [".other.draft-x1", "one"]
+    assert checkpoint.verify(store / "one") == save_tiny(store / "one", seed=2)
 
 
 def test_an_unknown_name_lists_those_there_are(store: Path) -> None:

@@ -62,9 +62,14 @@ def save_model(
     reads: Reads,
     provenance: Mapping[str, Any],
 ) -> str:
-    """Write a model directory whole or not at all, replacing what was there; its content hash."""
+    """Write a model directory whole or not at all, replacing what was there; its content hash.
+
+    Two processes must not save one directory at once: drafts that a kill left are swept away.
+    """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    for stale in directory.parent.glob(f".{directory.name}.draft-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}.draft-", dir=directory.parent))
     try:
         weights = {
             name: value.detach().cpu().contiguous()
@@ -214,8 +219,8 @@ def _flush(path: Path) -> None:
 def _replace_directory(draft: Path, directory: Path) -> None:
     """Swap in the draft; a kill between the two renames leaves the old one beside it, whole."""
     old = directory.with_name(f".{directory.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
     if directory.exists():
+        shutil.rmtree(old, ignore_errors=True)
         directory.rename(old)
     draft.rename(directory)
     shutil.rmtree(old, ignore_errors=True)
