@@ -25,6 +25,13 @@ def add_to(commands: Any) -> None:
         description="One text a line, each with its own begin-of-text, cut into windows. Writes, "
         "per dial value, nats per token, perplexity, entropy and shares, overall and per head.",
     )
+    add_reading(command, DIALS)
+    add_json(command, "the results", required=True)
+    command.set_defaults(run=run)
+
+
+def add_reading(command: argparse.ArgumentParser, dials: str) -> None:
+    """Add the options of a command that reads a text with a model over dial values."""
     command.add_argument("--model", required=True, metavar="M", help="a name that `models` lists")
     command.add_argument(
         "--text-file",
@@ -32,14 +39,12 @@ def add_to(commands: Any) -> None:
         metavar="F",
         help="UTF-8, one text a line; empty lines skipped",
     )
-    command.add_argument("--dials", default=DIALS, help=f"values in [0, 1] ({DIALS})")
+    command.add_argument("--dials", default=dials, help=f"values in [0, 1] ({dials})")
     command.add_argument("--window", type=int, default=64, help="tokens a window (64)")
     command.add_argument("--gain", type=float, help="gain of the dial (the model's own)")
     command.add_argument("--schedule", default="uniform", choices=("uniform", "progressive"))
     command.add_argument("--beta", type=float, default=1.0, help="of a progressive schedule (1)")
     command.add_argument("--device", default="auto", help=", ".join(CHOICES) + " (auto)")
-    add_json(command, "the results", required=True)
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
@@ -56,14 +61,14 @@ def run(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
         texts,
         dials,
         window=options.window,
-        gain=_gain(model.provenance) if options.gain is None else options.gain,
+        gain=trained_gain(model.provenance) if options.gain is None else options.gain,
         schedule=Schedule(options.schedule, options.beta),
-        progress=_progress,
+        progress=progress_line,
     )
     yield from write_json(options.json, {"model": options.model, **result})
 
 
-def _gain(provenance: Mapping[str, Any]) -> float:
+def trained_gain(provenance: Mapping[str, Any]) -> float:
     """The gain that the model was trained with, or the default of the dial."""
     from model.locality.dial import DEFAULT_GAIN
 
@@ -72,7 +77,7 @@ def _gain(provenance: Mapping[str, Any]) -> float:
     return float(gain) if isinstance(gain, (int, float)) else DEFAULT_GAIN
 
 
-def _progress(done: int, total: int) -> None:
+def progress_line(done: int, total: int) -> None:
     """A line that overwrites itself, only where a person watches."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{done}/{total} windows" + ("\n" if done == total else ""))
