@@ -1,0 +1,192 @@
+"""Minimise f + group penalty to a stationary point, with few gradients of f.
+
+A gradient of f costs a pass over the whole objective set; everything else is cheap. So each step
+minimises a quadratic model of f plus the *exact* penalty (a preconditioned proximal step):
+
+    x+ = argmin_x  g^T (x - z) + 1/2 (x - z)^T (B + sigma 1) (x - z) + alpha sum_g w_g ||x_g||
+
+with B from the last steps (`Memory`). The inner problem is solved by accelerated proximal gradient
+with restarts; its groups at zero are exact zeros, and a zero group returns whenever its gradient
+asks for it, so that no second phase on a frozen support is needed. sigma rises until the objective
+falls as the model promised, and falls again after: at large sigma this is a plain proximal
+gradient step, so that the objective never rises (above rounding), convex or not.
+
+Deterministic: two CPU runs with the same threads agree bit for bit, as does one that goes on from a
+`State` of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from model.errors import PenaltyError
+from model.locality.penalties import Groups
+from model.locality.prox import shrink, thresholds
+from model.locality.stationarity import TOLERANCE, Residual, kkt_residual
+from model.training.curvature import Curvature, Memory
+
+# f(z), nats, and its gradient, float64 of z's shape.
+Objective = Callable[[Tensor], tuple[float, Tensor]]
+
+_SUFFICIENT = 1e-4  # of the promised fall, what a step must reach
+_INNER_ROUNDS = 400
+_GIVE_UP = 12  # refused steps in a row
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the rest of a run depends on, beside f, groups and alpha; float64, never edited.
+
+    z, value and gradient: the point, f and its gradient there. memory: pairs of f. sigma: what the
+    last step added to the model's curvature. iteration: steps taken. evaluations: of f's gradient.
+    """
+
+    z: Tensor
+    value: float
+    gradient: Tensor
+    memory: Memory
+    sigma: float
+    iteration: int
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A point, the first one included. objective: f + penalty, nats. alive: groups not at zero."""
+
+    iteration: int
+    evaluations: int
+    objective: float
+    residual: Residual
+    alive: int
+    state: State
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The end. reason: "stationary", "budget" (no evaluations left) or "stalled" (rounding rules).
+
+    step: the point of the smallest residual that the run has seen.
+    """
+
+    reason: str
+    step: Step
+
+
+Event = Step | Stopped
+
+
+def start(objective: Objective, z: Tensor, memory: int = 20) -> State:
+    """A run's first state; one evaluation. memory: how many pairs are kept."""
+    z = z.detach().double()
+    value, gradient = objective(z)
+    _check_value(value, gradient)
+    scale = float(gradient.norm()) / max(float(z.norm()), 1e-12)
+    gamma = scale if scale > 0.0 else 1.0
+    return State(z, value, gradient, Memory.empty(z.numel(), gamma, memory), 0.0, 0, 1)
+
+
+def minimise(
+    objective: Objective,
+    groups: Groups,
+    alpha: float,
+    state: State,
+    tolerance: float = TOLERANCE,
+    evaluations: int = 500,
+    noise: float = 1e-10,
+) -> Iterator[Event]:
+    """From `state` to a relative KKT residual of at most `tolerance`, by events.
+
+    alpha: positive, nats per unit of weight. evaluations: the most that this call may use. noise:
+    rounding error of the objective, relative to it; a rise below it is no rise.
+    """
+    most = state.evaluations + evaluations
+    step = best = _step(state, groups, alpha)
+    yield step
+    refused = 0
+    while not step.residual.value <= tolerance:
+        if state.evaluations >= most:
+            yield Stopped("budget", best)
+            return
+        if refused >= _GIVE_UP:
+            yield Stopped("stalled", best)
+            return
+        curvature = state.memory.curvature().raised(state.sigma)
+        forcing = min(0.3, step.residual.value**0.5) * step.residual.value
+        z, promised = model_step(state, groups, alpha, curvature, max(forcing, 0.1 * tolerance))
+        value, gradient = objective(z)
+        _check_value(value, gradient)
+        memory = state.memory.remember(z - state.z, gradient - state.gradient)
+        found = State(
+            z, value, gradient, memory, state.sigma, state.iteration + 1, state.evaluations + 1
+        )
+        trial = _step(found, groups, alpha)
+        allowed = noise * abs(step.objective)
+        fall = step.objective - trial.objective
+        if promised <= 0.0 and not bool((z != state.z).any()):
+            yield Stopped("stalled", best)
+            return
+        within_noise = abs(fall) <= allowed and trial.residual.value <= step.residual.value
+        if fall >= _SUFFICIENT * promised > 0.0 or within_noise:
+            good = fall >= 0.5 * promised or within_noise
+            sigma = state.sigma / 4 if good else state.sigma
+            sigma = sigma if sigma > 1e-4 * memory.gamma else 0.0
+            state = replace(found, sigma=sigma)
+            step, refused = replace(trial, state=state), 0
+            best = step if step.residual.value < best.residual.value else best
+            yield step
+        else:
+            # What the refused point said of the curvature is kept: mostly that suffices.
+            sigma = max(4 * state.sigma, 0.1 * memory.gamma) if refused else state.sigma
+            state = replace(state, memory=memory, sigma=sigma, evaluations=found.evaluations)
+            refused += 1
+    yield Stopped("stationary", step)
+
+
+def model_step(
+    state: State, groups: Groups, alpha: float, curvature: Curvature, tolerance: float
+) -> tuple[Tensor, float]:
+    """The minimiser of the model, to a relative residual of `tolerance`, and the promised fall.
+
+    Accelerated proximal gradient, momentum restarted where it points uphill; nats.
+    """
+    z, g = state.z, state.gradient
+    limits = thresholds(groups, alpha, 1.0 / curvature.largest)
+    x = extrapolated = z
+    slope_x = g
+    momentum = 1.0
+    for _ in range(_INNER_ROUNDS):
+        slope = g + curvature.times(extrapolated - z)
+        new = shrink(extrapolated - slope / curvature.largest, groups, limits)
+        slope_x = g + curvature.times(new - z)
+        if kkt_residual(slope_x, new, groups, alpha).value <= tolerance:
+            x = new
+            break
+        uphill = float(((extrapolated - new) * (new - x)).sum()) > 0.0
+        following = 1.0 if uphill else (1.0 + (1.0 + 4.0 * momentum**2) ** 0.5) / 2.0
+        weight = 0.0 if uphill else (momentum - 1.0) / following
+        extrapolated = new + weight * (new - x)
+        x, momentum = new, following
+    moved = x - z
+    # g^T d + 1/2 d^T B d = 1/2 d^T (g + slope at x)
+    smooth = 0.5 * float((moved * (g + slope_x)).sum())
+    promised = groups.penalty(z, alpha) - groups.penalty(x, alpha) - smooth
+    return x, promised
+
+
+def _step(state: State, groups: Groups, alpha: float) -> Step:
+    residual = kkt_residual(state.gradient, state.z, groups, alpha)
+    objective = state.value + groups.penalty(state.z, alpha)
+    alive = int(groups.alive(state.z).sum())
+    return Step(state.iteration, state.evaluations, objective, residual, alive, state)
+
+
+def _check_value(value: float, gradient: Tensor) -> None:
+    if not (abs(value) < float("inf") and bool(torch.isfinite(gradient).all())):
+        raise PenaltyError(
+            "Objective", value, "it and its gradient must be finite", "Start from other weights"
+        )
