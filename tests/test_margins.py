@@ -33,8 +33,8 @@ def test_hand_row() -> None:
 
 
 def test_against_loops(seed: int, rng: np.random.Generator) -> None:
-    _, _, relevance = tiny_case(2, 13, 2 * seed + 1)  # odd: with rest
-    r = relevance.raw(1)
+    _, _, relevance = tiny_case(4, 13, 2 * seed + 1)  # odd: with rest
+    r = torch.cat([relevance.raw(layer) for layer in range(3)])
     scores = torch.tensor(rng.normal(0, 3, r.shape))
     rows = row_margins(scores.masked_fill(torch.ones(13, 13).bool().triu(1), -INF), r)
     kinds = set()

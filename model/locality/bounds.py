@@ -42,6 +42,7 @@ from model.errors import BoundError
 
 _LN2 = math.log(2.0)
 _NEWTON_STEPS = 40
+_NEGLIGIBLE = 1e-15  # of a strength: the last digit of float64
 Number = Tensor | float
 
 
@@ -176,7 +177,7 @@ def needed_strength_jointly(
         missing = (now.logsumexp(dim=-1) + needed).clamp(min=0.0)
         slope = (now.softmax(dim=-1) * gaps).sum(dim=-1)
         step = missing / slope
-        if not bool((open_ & (step > 0)).any()):
+        if not bool((open_ & (step > _NEGLIGIBLE * found)).any()):
             break
         found = torch.where(open_, found + step, found)
     return found
