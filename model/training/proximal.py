@@ -5,11 +5,11 @@ minimises a quadratic model of f plus the *exact* penalty (a preconditioned prox
 
     x+ = argmin_x  g^T (x - z) + 1/2 (x - z)^T (B + sigma 1) (x - z) + alpha sum_g w_g ||x_g||
 
-with B from the last steps (`Memory`). The inner problem is solved by accelerated proximal gradient
-with restarts; its groups at zero are exact zeros, and a zero group returns whenever its gradient
-asks for it, so that no second phase on a frozen support is needed. sigma rises until the objective
-falls as the model promised, and falls again after: at large sigma this is a plain proximal
-gradient step, so that the objective never rises (above rounding), convex or not.
+with B from the last steps (`Memory`). Groups at zero in its solution (`model_step`) are exact
+zeros, and a zero group returns whenever its gradient asks for it, so that no second phase on a
+frozen support is needed. sigma rises until the objective falls as the model promised, and falls
+again after: at large sigma this is a plain proximal gradient step, so that the objective never
+rises (above rounding), convex or not.
 
 Deterministic: two CPU runs with the same threads agree bit for bit, as does one that goes on from a
 `State` of another.
@@ -25,15 +25,15 @@ from torch import Tensor
 
 from model.errors import PenaltyError
 from model.locality.penalties import Groups
-from model.locality.prox import shrink, thresholds
 from model.locality.stationarity import TOLERANCE, Residual, kkt_residual
-from model.training.curvature import Curvature, Memory
+from model.training.curvature import Memory
+from model.training.subproblem import model_step
 
 # f(z), nats, and its gradient, float64 of z's shape.
 Objective = Callable[[Tensor], tuple[float, Tensor]]
 
 _SUFFICIENT = 1e-4  # of the promised fall, what a step must reach
-_INNER_ROUNDS = 400
+_INNER_FLOOR = 1e-13  # relative residual of an inner problem that rounding allows
 _GIVE_UP = 12  # refused steps in a row
 _BLURRED = 1000  # roundings: below this, a fall of the objective is read off its slopes
 
@@ -86,8 +86,9 @@ def start(objective: Objective, z: Tensor, memory: int = 20) -> State:
     z = z.detach().double()
     value, gradient = objective(z)
     _check_value(value, gradient)
-    scale = float(gradient.norm()) / max(float(z.norm()), 1e-12)
-    gamma = scale if scale > 0.0 else 1.0
+    size, slope = float(z.norm()), float(gradient.norm())
+    gamma = slope / (size if size > 0.0 else 1.0)
+    gamma = gamma if gamma > 0.0 else 1.0
     return State(z, value, gradient, Memory.empty(z.numel(), gamma, memory), 0.0, 0, 1)
 
 
@@ -118,7 +119,8 @@ def minimise(
             return
         curvature = state.memory.curvature().raised(state.sigma)
         forcing = min(0.3, step.residual.value**0.5) * step.residual.value
-        z, promised = model_step(state, groups, alpha, curvature, max(forcing, 0.1 * tolerance))
+        near = max(forcing, 0.1 * tolerance, _INNER_FLOOR)
+        z, promised = model_step(state.z, state.gradient, groups, alpha, curvature, near)
         value, gradient = objective(z)
         _check_value(value, gradient)
         memory = state.memory.remember(z - state.z, gradient - state.gradient)
@@ -136,9 +138,11 @@ def minimise(
         within_noise = abs(fall) <= allowed and trial.residual.value <= step.residual.value
         if fall >= _SUFFICIENT * promised > 0.0 or within_noise:
             good = fall >= 0.5 * promised or within_noise
+            if memory is state.memory:  # no pair, and yet no harm: f is flatter than thought
+                memory = replace(memory, gamma=memory.gamma / 4)
             sigma = state.sigma / 4 if good else state.sigma
             sigma = sigma if sigma > 1e-4 * memory.gamma else 0.0
-            state = replace(found, sigma=sigma)
+            state = replace(found, memory=memory, sigma=sigma)
             step, refused = replace(trial, state=state), 0
             best = step if step.residual.value < best.residual.value else best
             yield step
@@ -148,37 +152,6 @@ def minimise(
             state = replace(state, memory=memory, sigma=sigma, evaluations=found.evaluations)
             refused += 1
     yield Stopped("stationary", step)
-
-
-def model_step(
-    state: State, groups: Groups, alpha: float, curvature: Curvature, tolerance: float
-) -> tuple[Tensor, float]:
-    """The minimiser of the model, to a relative residual of `tolerance`, and the promised fall.
-
-    Accelerated proximal gradient, momentum restarted where it points uphill; nats.
-    """
-    z, g = state.z, state.gradient
-    limits = thresholds(groups, alpha, 1.0 / curvature.largest)
-    x = extrapolated = z
-    slope_x = g
-    momentum = 1.0
-    for _ in range(_INNER_ROUNDS):
-        slope = g + curvature.times(extrapolated - z)
-        new = shrink(extrapolated - slope / curvature.largest, groups, limits)
-        slope_x = g + curvature.times(new - z)
-        if kkt_residual(slope_x, new, groups, alpha).value <= tolerance:
-            x = new
-            break
-        uphill = float(((extrapolated - new) * (new - x)).sum()) > 0.0
-        following = 1.0 if uphill else (1.0 + (1.0 + 4.0 * momentum**2) ** 0.5) / 2.0
-        weight = 0.0 if uphill else (momentum - 1.0) / following
-        extrapolated = new + weight * (new - x)
-        x, momentum = new, following
-    moved = x - z
-    # g^T d + 1/2 d^T B d = 1/2 d^T (g + slope at x)
-    smooth = 0.5 * float((moved * (g + slope_x)).sum())
-    promised = groups.penalty(z, alpha) - groups.penalty(x, alpha) - smooth
-    return x, promised
 
 
 def fall_by_slopes(old: State, new: State, groups: Groups, alpha: float) -> float:
