@@ -54,3 +54,7 @@ class BoundError(LocalistError):
 
 class PenaltyError(LocalistError):
     """Groups, weights or a penalty strength that the group-sparse objective cannot take."""
+
+
+class UnitError(LocalistError):
+    """Activations, classes or a site that the measures of units cannot take."""
