@@ -58,3 +58,7 @@ class PenaltyError(LocalistError):
 
 class UnitError(LocalistError):
     """Activations, classes or a site that the measures of units cannot take."""
+
+
+class AnchorError(LocalistError):
+    """Counts, activations or words that anchors cannot be designed, fitted or scored from."""
