@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages import dial
+from pages import dial, theory
 
 # A file of our own: the browser asks another machine for the pictures of emoji and symbol names.
 ICON = Path(__file__).parent / "pages" / "icon.svg"
@@ -17,6 +17,7 @@ st.set_page_config(page_title="Localist Workbench", page_icon=str(ICON), layout=
 # the file itself, runs it as a script, and shows nothing.
 PAGES = [
     st.Page(dial.show, title="Dial", url_path="locality-dial", default=True),
+    st.Page(theory.show, title="Theory", url_path="guarantees"),
 ]
 
 st.navigation(PAGES).run()

@@ -98,7 +98,7 @@ def check_windows(
     done = 0
     for batch in _batches(windows, model.config.n_heads):
         for index, dial in enumerate(settings):
-            for found, real in _attention(model, batch, dial, limits):
+            for found, real in attention(model, batch, dial, limits):
                 for rows in row_checks(found):
                     tally.add(rows, index, found.layer, real)
         done += len(batch)
@@ -136,7 +136,7 @@ def _head_weights(layer: Layer) -> tuple[Tensor, Tensor]:
     return w_q, w_k.repeat_interleave(config.n_heads // config.n_kv_heads, dim=0)
 
 
-def _attention(
+def attention(
     model: LoadedModel, batch: Sequence[Window], dial: Dial, limits: tuple[Tensor, Tensor]
 ) -> Iterator[tuple[Attention, Tensor]]:
     """Every layer of one hooked pass, and which rows are real: bool [batch, query]."""

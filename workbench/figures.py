@@ -39,7 +39,7 @@ COST = ("bits_per_token", "this model", BLUE, "solid")
 _PANELS = ((0.685, 1.0), (0.33, 0.605), (0.0, 0.245))
 _LEAST_SPAN = 0.2  # bits a token
 _MOST_LABELLED = 12  # heads, beyond which numbers no longer fit their cells
-_MARGIN = {"l": 8, "r": 12, "t": 64, "b": 8}  # the buttons stand in the top margin
+MARGIN = {"l": 8, "r": 12, "t": 64, "b": 8}  # the buttons stand in the top margin
 
 
 def config(name: str) -> dict[str, Any]:
@@ -73,18 +73,18 @@ def dial_figure(table: Table, dial: float) -> Figure:
         }
         for key, name, colour, pattern in MASSES
     ]
-    traces += [_line(x, table, *line, panel=2) for line in LINES]
-    traces.append(_line(x, table, *COST, panel=3))
+    traces += [line(x, table, *each, panel=2) for each in LINES]
+    traces.append(line(x, table, *COST, panel=3))
     if dial in x:
         traces += [_mark(table, key, colour, x.index(dial), 2) for key, _, colour, _ in LINES]
         traces.append(_mark(table, COST[0], COST[2], x.index(dial), 3))
     layout: dict[str, Any] = {
         "height": 720,
         "hovermode": "x unified",
-        "margin": _MARGIN,
+        "margin": MARGIN,
         "annotations": [
             *(
-                _title(text, top)
+                panel_title(text, top)
                 for (_, top), text in zip(
                     _PANELS,
                     ("Where attention goes", "How concentrated it is", "What it costs"),
@@ -94,7 +94,7 @@ def dial_figure(table: Table, dial: float) -> Figure:
             {"x": dial, "y": 1, "yref": "paper", "text": f"dial {dial:g}", "yanchor": "bottom"}
             | {"showarrow": False},
         ],
-        "shapes": [_here(dial, low, high) for low, high in _PANELS],
+        "shapes": [here(dial, low, high) for low, high in _PANELS],
     }
     titles = ("mean mass", "fraction", "bits a token")
     for number, ((low, high), title) in enumerate(zip(_PANELS, titles, strict=True), start=1):
@@ -138,8 +138,8 @@ def next_token_figure(table: Table, dial: float) -> Figure:
         "height": 60 + 34 * max(len(names), 3),
         "barmode": "group",
         "bargap": 0.25,
-        "margin": _MARGIN,
-        "legend": {**_LEGEND, "traceorder": "normal"},
+        "margin": MARGIN,
+        "legend": {**LEGEND, "traceorder": "normal"},
         "xaxis": {"title": {"text": "probability"}, "rangemode": "tozero"},
         "yaxis": {"autorange": "reversed", "type": "category", "tickfont": {"family": "monospace"}},
     }
@@ -170,7 +170,7 @@ def heads_figure(table: Table) -> Figure:
     }
     layout = {
         "height": 120 + 24 * len(classes),
-        "margin": _MARGIN,
+        "margin": MARGIN,
         "xaxis": {"side": "top", "type": "category"},
         "yaxis": {"autorange": "reversed", "type": "category"},
     }
@@ -182,27 +182,28 @@ def beside_figure(table: Table, ours: str, dial: float) -> Figure:
     x = list(table.column("dial").cells)
     other = table.column("other_bits_per_token").title.removeprefix("cost of ")
     traces = [
-        _line(x, table, "bits_per_token", ours, BLUE, "solid"),
-        _line(x, table, "other_bits_per_token", other, ORANGE, "dash"),
+        line(x, table, "bits_per_token", ours, BLUE, "solid"),
+        line(x, table, "other_bits_per_token", other, ORANGE, "dash"),
     ]
     layout = {
         "height": 320,
         "hovermode": "x unified",
-        "margin": _MARGIN,
-        "legend": _LEGEND,
-        "shapes": [_here(dial)],
+        "margin": MARGIN,
+        "legend": LEGEND,
+        "shapes": [here(dial)],
         "xaxis": {"range": [0, 1], "title": {"text": "dial"}},
         "yaxis": {"title": {"text": "bits a token"}, "range": _span(*(t["y"] for t in traces))},
     }
     return {"data": traces, "layout": layout}
 
 
-_LEGEND = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"}
+LEGEND = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"}
 
 
-def _line(
+def line(
     x: Sequence[float], table: Table, key: str, name: str, colour: str, dash: str, panel: int = 1
 ) -> dict[str, Any]:
+    """A column of a table over `x`, in the panel of that number."""
     return {
         "type": "scatter",
         "x": list(x),
@@ -234,7 +235,7 @@ def _in(panel: int) -> dict[str, str]:
     return {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "legend": f"legend{suffix}"}
 
 
-def _here(dial: float, low: float = 0.0, high: float = 1.0) -> dict[str, Any]:
+def here(dial: float, low: float = 0.0, high: float = 1.0) -> dict[str, Any]:
     """The line at the present dial, between two shares of the height."""
     line = {"width": 2, "dash": "dot", "color": PINK}
     ends = {"x0": dial, "x1": dial, "yref": "paper", "y0": low, "y1": high}
@@ -248,6 +249,7 @@ def _span(*costs: Sequence[float]) -> list[float]:
     return [middle - half, middle + half]
 
 
-def _title(text: str, top: float) -> dict[str, Any]:
+def panel_title(text: str, top: float) -> dict[str, Any]:
+    """What stands above a panel; top: its upper edge, a share of the height."""
     place = {"x": 0, "xref": "paper", "xanchor": "left", "y": top, "yref": "paper"}
     return {**place, "yanchor": "bottom", "text": text, "showarrow": False, "font": {"size": 14}}

@@ -1,0 +1,122 @@
+"""Figures of the theory: bound and measurement side by side, and one row as bars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.figures import (
+    BLUE,
+    GREYS,
+    LEGEND,
+    MARGIN,
+    ORANGE,
+    PINK,
+    TEAL,
+    Figure,
+    here,
+    line,
+    panel_title,
+)
+from workbench.tables import Table
+
+_GAP = "rgba(61, 143, 198, 0.18)"
+
+
+def guarantee_figure(table: Table) -> Figure:
+    """Fidelity and entropy over the dial: measured, guaranteed, and what lies between them.
+
+    Dials at which a row passes its bound are marked by crosses; there should be none.
+    """
+    x = list(table.column("dial").cells)
+    traces: list[dict[str, Any]] = []
+    pairs = (
+        ("fidelity_bound", "fidelity", TEAL, "guaranteed: at least", 1),
+        ("entropy_bound", "entropy", BLUE, "guaranteed: at most", 2),
+    )
+    for bound, measured, colour, name, panel in pairs:
+        lines = ((measured, "measured", "solid"), (bound, name, "dash"))
+        for number, (key, label, dash) in enumerate(lines):
+            trace = line(x, table, key, label, colour, dash, panel)
+            if number == 1:
+                trace |= {"fill": "tonexty", "fillcolor": _GAP}
+            traces.append(trace)
+    passed = [index for index, rows in enumerate(table.column("violations").cells) if rows > 0]
+    if passed:
+        crosses = line(x, table, "fidelity", "bound passed", PINK, "solid", 1)
+        crosses["x"], crosses["y"] = ([crosses[axis][i] for i in passed] for axis in "xy")
+        marker = {"symbol": "x", "size": 12, "color": PINK}
+        traces.append(crosses | {"mode": "markers", "marker": marker})
+    layout = _panels(("Fidelity, mean over rows", "Entropy, mean over rows"), ("fraction", "bits"))
+    layout["yaxis"]["range"] = [0, 1.02]
+    return {"data": traces, "layout": layout}
+
+
+def sandbox_figure(table: Table, dial: float) -> Figure:
+    """Off-block mass and entropy of the sandbox over the dial, bound and truth."""
+    x = list(table.column("dial").cells)
+    traces = [
+        line(x, table, key, name, colour, dash, panel)
+        for key, name, colour, dash, panel in (
+            ("off_mass", "truth", ORANGE, "solid", 1),
+            ("off_bound", "at most", ORANGE, "dash", 1),
+            ("bits", "truth", BLUE, "solid", 2),
+            ("bits_bound", "at most", BLUE, "dash", 2),
+        )
+    ]
+    layout = _panels(("Mass outside the block", "Entropy"), ("fraction", "bits"))
+    layout["yaxis"]["range"] = [0, 1.02]
+    layout["shapes"] = [here(dial, low, high) for low, high in _DOMAINS]
+    return {"data": traces, "layout": layout}
+
+
+def row_figure(table: Table) -> Figure:
+    """Weights of the sandbox's keys at dial 0 and at the dial. Columns: key, zero, now."""
+    names = list(table.column("key").cells)
+    bars = (("zero", "dial 0", GREYS[1], "/"), ("now", table.column("now").title, TEAL, ""))
+    traces = [
+        {
+            "type": "bar",
+            "x": names,
+            "y": list(table.column(key).cells),
+            "name": name,
+            "marker": {"color": colour, "pattern": {"shape": shape, "solidity": 0.25}},
+            "hovertemplate": "%{x}: %{y:.4f}",
+        }
+        for key, name, colour, shape in bars
+    ]
+    layout = {
+        "height": 280,
+        "barmode": "group",
+        "margin": MARGIN,
+        "legend": LEGEND,
+        "xaxis": {"type": "category"},
+        "yaxis": {"range": [0, 1.02], "title": {"text": "weight"}},
+    }
+    return {"data": traces, "layout": layout}
+
+
+_DOMAINS = ((0.56, 1.0), (0.0, 0.4))
+
+
+def _panels(titles: tuple[str, str], units: tuple[str, str]) -> dict[str, Any]:
+    layout: dict[str, Any] = {
+        "height": 560,
+        "hovermode": "x unified",
+        "margin": MARGIN,
+        "annotations": [],
+    }
+    for number, ((low, high), title, unit) in enumerate(
+        zip(_DOMAINS, titles, units, strict=True), start=1
+    ):
+        suffix = "" if number == 1 else str(number)
+        layout[f"xaxis{suffix}"] = {"anchor": f"y{suffix}", "range": [0, 1]}
+        layout[f"yaxis{suffix}"] = {
+            "domain": [low, high],
+            "anchor": f"x{suffix}",
+            "title": {"text": unit},
+            "rangemode": "tozero",
+        }
+        layout[f"legend{suffix}"] = {**LEGEND, "y": high}
+        layout["annotations"].append(panel_title(title, high))
+    layout["xaxis2"]["title"] = {"text": "dial"}
+    return layout
