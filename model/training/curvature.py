@@ -4,7 +4,7 @@ Pairs (s, y) of a step and the change of the gradient over it give, in compact f
 
     B = gamma 1 - W M^-1 W^T,   W = [gamma S, Y],   M = [[gamma S^T S, L], [L^T, -D]]
 
-with L the strictly lower part of S^T Y, D its diagonal and gamma = y^T y / s^T y of the last pair.
+with L the strictly lower part of S^T Y, D its diagonal and gamma = ||y|| / ||s|| of the last pair.
 An orthonormal basis of W's columns turns it into B = gamma 1 + U diag(c) U^T, whose eigenvalues can
 be read off. Pairs belong to f alone, so they stay true when the penalty's strength changes.
 """
@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-_CAUTION = (
-    1e-8  # least s^T y / (||s|| ||y||): below it the pair says "not convex here", or is noise
-)
+# Least cosine of step and change. f is not convex: a pair below it would tell of a curvature
+# |y|^2 / s^T y that is far above any there is, and make every later step too short.
+_CAUTION = 0.1
 _FLOOR = 1e-6  # least eigenvalue, relative to gamma
 
 
@@ -71,7 +71,7 @@ class Memory:
         return cls(nothing, nothing, gamma, most)
 
     def remember(self, step: Tensor, change: Tensor) -> Memory:
-        """With one more pair, unless it shows no positive curvature."""
+        """With one more pair, unless it shows no curvature that is clearly positive."""
         s, y = step.flatten().double(), change.flatten().double()
         length, bend = float(s.norm()), float(s @ y)
         if not bend > _CAUTION * length * float(y.norm()):
@@ -79,7 +79,7 @@ class Memory:
         s, y = s / length, y / length
         steps = torch.cat((self.steps, s[:, None]), dim=1)[:, -self.most :]
         changes = torch.cat((self.changes, y[:, None]), dim=1)[:, -self.most :]
-        return Memory(steps, changes, float(y @ y / (s @ y)), self.most)
+        return Memory(steps, changes, float(y.norm()), self.most)
 
     def curvature(self) -> Curvature:
         """B; only gamma where there is no pair."""

@@ -137,7 +137,7 @@ def minimise(
             return
         within_noise = abs(fall) <= allowed and trial.residual.value <= step.residual.value
         if fall >= _SUFFICIENT * promised > 0.0 or within_noise:
-            good = fall >= 0.5 * promised or within_noise
+            good = fall >= 0.75 * promised or within_noise
             if memory is state.memory:  # no pair, and yet no harm: f is flatter than thought
                 memory = replace(memory, gamma=memory.gamma / 4)
             sigma = state.sigma / 4 if good else state.sigma
@@ -148,7 +148,8 @@ def minimise(
             yield step
         else:
             # What the refused point said of the curvature is kept: mostly that suffices.
-            sigma = max(4 * state.sigma, 0.1 * memory.gamma) if refused else state.sigma
+            told = memory is not state.memory and not refused
+            sigma = state.sigma if told else max(4 * state.sigma, 0.1 * memory.gamma)
             state = replace(state, memory=memory, sigma=sigma, evaluations=found.evaluations)
             refused += 1
     yield Stopped("stationary", step)
