@@ -5,12 +5,14 @@ Our own derivations and conventions, each stated:
 
     AUC        = P(a⁺ > a⁻) + P(a⁺ = a⁻) / 2            from the sum of ranks, ties at the mean
     threshold  = (mean a⁺ + mean a⁻) / 2                the unit fires where a > threshold
-    d'         = z((hits + 1/2) / (n⁺ + 1)) − z((false alarms + 1/2) / (n⁻ + 1))
+    d'         = z((N hit + 1) / (N + 2)) − z((N fa + 1) / (N + 2))     of rates, N = n⁺ + n⁻
     CCMAS      = (mu − mu_rest) / (mu + mu_rest)        of max(a, 0), means of categories
     precision  = share of the category among the unit's strongest tokens
 
-d' is log-linearly corrected, so that it stays finite where a rate is 0 or 1; the rates beside it
-are as counted. AUC and d' weigh every token; precision sees a few, and CCMAS only means, so that
+d' is log-linearly corrected, so that it stays finite where a rate is 0 or 1: one token is added
+above and one below the threshold, shared between n⁺ and n⁻ in proportion. Shared in halves, they
+would credit a unit that never fires with d' = 1.6 on 30 tokens among 5,000. The rates beside it are
+as counted. AUC and d' weigh every token; precision sees a few, and CCMAS only means, so that
 neither says how well the unit tells the category from the others. They are here to show that.
 """
 
@@ -70,11 +72,12 @@ def measure_units(
     on, off = _means(activations.double(), member)
     threshold = (on + off) / 2
     hits, false_alarms = _counts(by_unit, ordered, member, threshold)
+    hit_rate, false_alarm_rate = hits / sizes, false_alarms / others
     measures = {
         "threshold": threshold,
-        "hit_rate": hits / sizes,
-        "false_alarm_rate": false_alarms / others,
-        "d_prime": d_prime(hits, sizes, false_alarms, others),
+        "hit_rate": hit_rate,
+        "false_alarm_rate": false_alarm_rate,
+        "d_prime": d_prime(hit_rate, false_alarm_rate, len(member)),
         "auc": _auc(by_unit, ordered, member),
         "ccmas": _ccmas_of(activations.double().clamp(min=0.0), member),
         "precision": _precision(by_unit, ordered, member, strongest),
@@ -92,10 +95,14 @@ def auc(activations: Tensor, classes: Tensor, n_categories: int) -> Tensor:
     return _auc(by_unit, by_unit.sort(dim=1).values, member)
 
 
-def d_prime(hits: Tensor, n_on: Tensor, false_alarms: Tensor, n_off: Tensor) -> Tensor:
-    """z(hit rate) − z(false-alarm rate) of counts, log-linearly corrected: always finite."""
-    hit = (hits.double() + 0.5) / (n_on + 1)
-    false_alarm = (false_alarms.double() + 0.5) / (n_off + 1)
+def d_prime(hit_rate: Tensor, false_alarm_rate: Tensor, tokens: int) -> Tensor:
+    """z(hit rate) − z(false-alarm rate), log-linearly corrected for `tokens` in all: finite.
+
+    Equal rates give exactly 0, however few tokens the category has.
+    """
+    hit, false_alarm = (
+        (rate.double() * tokens + 1.0) / (tokens + 2.0) for rate in (hit_rate, false_alarm_rate)
+    )
     return torch.special.ndtri(hit) - torch.special.ndtri(false_alarm)
 
 
