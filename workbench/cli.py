@@ -1,4 +1,4 @@
-"""The command line: models, train, sweep, bounds, examples. Results on stdout, the rest on stderr.
+"""The command line, one subcommand a module of `COMMANDS`. Results on stdout, the rest on stderr.
 
 Exit codes: 0 done, 1 the machine refused (a full disk), 2 bad input (the message says what to do),
 130 interrupted.
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from model.errors import LocalistError
-from workbench import cli_bounds, cli_examples, cli_models, cli_sweep, cli_train
+from workbench import cli_anchors, cli_bounds, cli_examples, cli_models, cli_sweep, cli_train
 
-COMMANDS = (cli_models, cli_train, cli_sweep, cli_bounds, cli_examples)
+COMMANDS = (cli_models, cli_train, cli_sweep, cli_bounds, cli_anchors, cli_examples)
 
 
 def parser() -> argparse.ArgumentParser:
