@@ -156,7 +156,7 @@ def judge(
     return {
         "words": {name: len(parts[name]) for name in _PARTS},
         "design": {
-            **_design_entry(found, [words[i] for i in anchors], y[anchors], names),
+            **_design_entry(found, [words[i] for i in anchors.tolist()], y[anchors], names),
             "implied_by_the_rest": [names[block] for block in implied],
             "words_fitted": len(fitted),
         },
