@@ -9,7 +9,8 @@ of the decision; the held-out words are scored once. No lexicon is asked when a 
 
 Beside it: the most frequent block of the design words; the nearest of the raw means of all design
 words, at the hook that suits it best on the selection words; and, to tell what the choice of
-anchors does from what whitening does, the same fit on all design words.
+anchors does from what whitening does, the same fit on all design words. The two fits are one where
+every word outside of the implied block pays for its name: then the choice has decided nothing.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def judge(
     return {
         "words": {name: len(parts[name]) for name in _PARTS},
         "design": {
-            **_design_entry(found, [words[i] for i in anchors.tolist()], y[anchors], names),
+            **_design_entry(found, [words[int(i)] for i in anchors], y[anchors], names),
             "implied_by_the_rest": [names[block] for block in implied],
             "words_fitted": len(fitted),
         },
