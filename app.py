@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages import dial, theory
+from pages import coding, dial, theory
 
 # A file of our own: the browser asks another machine for the pictures of emoji and symbol names.
 ICON = Path(__file__).parent / "pages" / "icon.svg"
@@ -18,6 +18,7 @@ st.set_page_config(page_title="Localist Workbench", page_icon=str(ICON), layout=
 PAGES = [
     st.Page(dial.show, title="Dial", url_path="locality-dial", default=True),
     st.Page(theory.show, title="Theory", url_path="guarantees"),
+    st.Page(coding.show, title="Coding", url_path="units"),
 ]
 
 st.navigation(PAGES).run()

@@ -26,6 +26,7 @@ OWN = "the apple is a fruit of the tree"
 @pytest.fixture(scope="module", autouse=True)
 def models(own_store):
     with pytest.MonkeyPatch.context() as patch:
+        forget_codings()
         patch.setattr("workbench.coding_texts.held_out_texts", lambda: held_out_texts()[:FEW])
         for seed, name in enumerate(("small", "other")):
             page_models.add_model(name, seed)

@@ -14,7 +14,7 @@ import numpy as np
 
 from workbench.choices import GAIN
 from workbench.coding_passes import Asked, forget_passes, passes, site_of, starts_of, texts_within
-from workbench.coding_texts import TextSet, text_set
+from workbench.coding_texts import TextSet, forget_texts, text_set
 from workbench.inference import device_of, one_at_a_time, read_only
 from workbench.memo import Memo
 from workbench.models import open_model
@@ -180,6 +180,7 @@ def forget_codings() -> None:
     _codings.clear()
     _changes.clear()
     forget_passes()
+    forget_texts()
 
 
 def _measure(model: LoadedModel, name: str, texts: TextSet, asked: Asked) -> Coding:

@@ -112,6 +112,11 @@ def text_set(model: LoadedModel, own: str = "") -> TextSet:
     return _sets.get(key) or _sets.put(key, _make(model, own))
 
 
+def forget_texts() -> None:
+    """Empty the memo."""
+    _sets.clear()
+
+
 def classes_in(model: LoadedModel, texts: TextSet) -> list[np.ndarray]:
     """The texts' classes in a model's own partition, which is what its dial goes by.
 
