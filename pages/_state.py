@@ -22,6 +22,9 @@ GAIN, TEMPERATURE = "dial_gain", "dial_temperature"
 PROMPT, TEXT, EXAMPLE = "dial_prompt", "dial_text", "dial_example"
 LINK_TEXT, PROBLEMS = "dial_link_text", "dial_problems"
 _WRITTEN, _EDITION, _PAINTED = "dial_written_link", "dial_edition", "dial_painted"
+_KEPT = "dial_kept"
+# What pages share; a widget's own value is gone once another page is shown.
+_SHARED = (MODEL, DEVICE, SCHEDULE, BETA, GAIN, TEMPERATURE, PROMPT, EXAMPLE, LINK_TEXT)
 _DEFAULT = DialEvent(dial=Link().dial)
 
 
@@ -30,12 +33,13 @@ def event() -> DialEvent:
     return dial_state(CANVAS, _DEFAULT)
 
 
-def adopt_link(cards: Sequence[ModelCard]) -> None:
+def adopt_link(cards: Sequence[ModelCard], page: str = "dial") -> None:
     """Take the choices of the address bar, where it holds another link than the page last wrote.
 
     The page begins this way, and so does a step back or forward in the browser. What cannot be
     taken is kept as a message until the person dismisses it.
     """
+    _recall(page)
     parameters = st.query_params.to_dict()
     if st.session_state.get(_WRITTEN) == parameters:
         return
@@ -62,6 +66,7 @@ def adopt_link(cards: Sequence[ModelCard]) -> None:
         )
         _take_text(link, first, problems)
     st.session_state[PROBLEMS] = problems
+    _recall(page)  # what a link has just set is kept too
 
 
 def write_link(card: ModelCard, chosen: DialEvent, choices: Choices) -> dict[str, str]:
@@ -83,6 +88,20 @@ def write_link(card: ModelCard, chosen: DialEvent, choices: Choices) -> dict[str
         st.query_params.from_dict(written)
     st.session_state[_WRITTEN] = written
     return written
+
+
+def _recall(page: str) -> None:
+    """Give the widgets of a page that was just turned to what the last page left in them.
+
+    Said anew, since a widget takes over what is assigned, not what another page's widget held.
+    """
+    last, kept = st.session_state.get(_KEPT, (page, {}))
+    if last == page:
+        kept |= {key: st.session_state[key] for key in _SHARED if key in st.session_state}
+    else:
+        for key, value in kept.items():
+            st.session_state[key] = value
+    st.session_state[_KEPT] = (page, kept)
 
 
 def choices_now(n_layers: int, n_heads: int) -> Choices:

@@ -29,7 +29,7 @@ _DIALS = theory.DIALS
 def show() -> None:
     """Draw the page."""
     cards = list_models()
-    state.adopt_link(cards)
+    state.adopt_link(cards, "theory")
     with st.sidebar:
         card = _sidebar.model_choice(cards)
         device = _sidebar.device_choice(True)

@@ -46,7 +46,7 @@ def guarantee_figure(table: Table) -> Figure:
         crosses["x"], crosses["y"] = ([crosses[axis][i] for i in passed] for axis in "xy")
         marker = {"symbol": "x", "size": 12, "color": PINK}
         traces.append(crosses | {"mode": "markers", "marker": marker})
-    layout = _panels(("Fidelity, mean over rows", "Entropy, mean over rows"), ("fraction", "bits"))
+    layout = _panels(("Fidelity", "Entropy"), ("mean fraction", "mean bits"))
     layout["yaxis"]["range"] = [0, 1.02]
     return {"data": traces, "layout": layout}
 
