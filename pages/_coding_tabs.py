@@ -7,6 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from pages import _coding_parts as parts
+from pages import _say
 from pages._shown import shown
 from workbench import coding_cases, coding_figures, coding_tables
 from workbench.coding import DIALS, LAYER_TOKENS, Coding, lesion_seconds, lesions_of, measured
@@ -39,7 +40,7 @@ def categories(here: parts.Here) -> None:
     )
     st.caption(
         "A localist layer would show one bright staircase and nothing beside it. Units are ordered "
-        "by the category that each tells best, so that some staircase is there in any case: how "
+        "by the category of their largest AUC, so that some staircase is there in any case: how "
         "bright it is, and what is beside it, is the finding."
     )
     st.subheader("One unit, or all of them?", anchor=False)
@@ -120,7 +121,7 @@ def over_dial(here: parts.Here) -> None:
     one = coding_tables.unit_over_dial_table(
         [each for each in rows if each.name == coding.name], unit, int(coding.best[unit])
     )
-    st.markdown(f"**{one.title}**")
+    st.markdown(f"**{_say.plain(one.title)}**")
     parts.numbers(one)
     st.caption("The unit picked under “Guess a unit”, and its category at the present dial.")
 
@@ -135,11 +136,11 @@ def units(here: parts.Here) -> None:
         tokens = min(LAYER_TOKENS, coding.texts.n_tokens)
         seconds = lesion_seconds(model, coding.asked.layer, coding.n_units, tokens)
         st.button(
-            f"Lesion each of the {coding.n_units} units",
+            f"Lesion each of the {coding.n_units} units (about {max(1, round(seconds))} s)",
             on_click=done.add,
             args=(asked,),
             key="coding_lesion_all",
-            help=f"About {max(1, round(seconds))} s on one core, on the first {tokens:,} tokens.",
+            help=f"One by one, on the first {tokens:,} tokens; the time is for one core.",
         )
     else:
         with st.spinner(f"Lesioning {coding.n_units} units one by one …"):
@@ -165,7 +166,7 @@ def _flattered_by_precision(coding: Coding, case: Case) -> str:
         f"{value['precision']:.0%} of its 20 strongest tokens are of the category. Yet it fires at "
         f"{value['hit_rate']:.0%} of the category's tokens and at {value['false_alarm_rate']:.0%} "
         f"of all others: AUC {value['auc']:.2f}, d′ {value['d_prime']:.2f}. A list of strongest "
-        "tokens does not show the tokens that the unit misses."
+        "tokens does not show those that the unit misses."
     )
 
 
@@ -174,17 +175,19 @@ def _flattered_by_ccmas(coding: Coding, case: Case) -> str:
     times = (1 + value["ccmas"]) / max(1e-9, 1 - value["ccmas"])
     return (
         f"**CCMAS flatters unit {case.unit} ({_title(coding, case)}).** Its mean activity there is "
-        f"{times:.0f} times that elsewhere (CCMAS {value['ccmas']:.2f}). Yet its AUC is "
-        f"{value['auc']:.2f} and it fires at {value['hit_rate']:.0%} of the category's tokens: a "
-        "mean over a category can rest on few tokens, and a ratio of means knows no spread."
+        f"{times:.0f} times that elsewhere (CCMAS {value['ccmas']:.2f}). Yet it fires at "
+        f"{value['hit_rate']:.0%} of the category's tokens and at {value['false_alarm_rate']:.0%} "
+        f"of all others: AUC {value['auc']:.2f}, d′ {value['d_prime']:.2f}. A mean can rest on few "
+        "members of the category: look under “Guess a unit” which ones."
     )
 
 
 def _hidden_from_precision(coding: Coding, case: Case) -> str:
     value = _values(coding, case)
+    share = f"Only {value['precision']:.0%}" if value["precision"] else "None"
     return (
-        f"**Precision hides unit {case.unit} ({_title(coding, case)}).** Only "
-        f"{value['precision']:.0%} of its strongest tokens are of the category, yet it tells the "
+        f"**Precision hides unit {case.unit} ({_title(coding, case)}).** {share} "
+        "of its strongest tokens are of the category, yet it tells the "
         f"category with an AUC of {value['auc']:.2f}: it fires at others too, and still ranks "
         "these above most."
     )
@@ -195,4 +198,4 @@ def _values(coding: Coding, case: Case) -> dict[str, float]:
 
 
 def _title(coding: Coding, case: Case) -> str:
-    return coding.texts.title_of(case.category)
+    return _say.plain(coding.texts.title_of(case.category))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages import _coding_parts as parts
+from pages import _say
 from pages._shown import shown
 from workbench import coding_cases, coding_figures, coding_tables
 from workbench.coding import Coding, Lesion, lesions_of
@@ -77,15 +78,15 @@ def _answer(model: LoadedModel, coding: Coding, unit: int, guessed: int) -> None
     codes_one = auc >= FAIR
     right = guessed == best if codes_one else guessed == _NO_ONE
     told = (
-        f"Unit {unit} tells **{_title(coding, best)}** best, with an AUC of {auc:.2f}."
+        f"Unit {unit} tells **{_plain(coding, best)}** best, with an AUC of {auc:.2f}."
         if codes_one
-        else f"Unit {unit} tells no single category well: the best is **{_title(coding, best)}**, "
+        else f"Unit {unit} tells no single category well: the best is **{_plain(coding, best)}**, "
         f"with an AUC of {auc:.2f} (below {FAIR:g}; "
         f"shuffled categories give {float(coding.chance[unit]):.2f})."
     )
     if not right and guessed not in (_NO_ONE, best):
         theirs = float(coding.measures["auc"][unit, guessed])
-        told += f" For {_title(coding, guessed)}, your prediction, it is {theirs:.2f}."
+        told += f" For {_plain(coding, guessed)}, your prediction, it is {theirs:.2f}."
     if right:
         st.success(f"As you predicted. {told}", icon=":material/check_circle:")
     else:
@@ -94,7 +95,7 @@ def _answer(model: LoadedModel, coding: Coding, unit: int, guessed: int) -> None
     if guessed not in (_NO_ONE, best):
         shown_for = st.segmented_control(
             "Numbers for", [best, guessed], default=best, required=True, key="coding_shown_for",
-            format_func=lambda each: _title(coding, each),
+            format_func=lambda each: _plain(coding, each),
         )  # fmt: skip
     with st.spinner("Lesioning the unit …"):
         lesion = lesions_of(model, coding, [unit], [int(shown_for)])[0]
@@ -123,7 +124,7 @@ def _answer(model: LoadedModel, coding: Coding, unit: int, guessed: int) -> None
 def _numbers(coding: Coding, lesion: Lesion) -> None:
     """Hit, false alarms, d′ and AUC beside the lesion's effect."""
     row = coding_cases.unit_table(coding, lesion).rows()[0]
-    title = _title(coding, lesion.category)
+    title = _plain(coding, lesion.category)
     with st.container(horizontal=True):
         for label, key, form, about in (
             ("Hit rate", "hit_rate", ".1%", f"Share of {title} tokens above the threshold."),
@@ -180,3 +181,8 @@ def _next_selective(coding: Coding, unit: int) -> int:
 
 def _title(coding: Coding, category: int) -> str:
     return "no single category" if category == _NO_ONE else coding.texts.title_of(category)
+
+
+def _plain(coding: Coding, category: int) -> str:
+    """The same where Markdown is read: a title comes with a model's files."""
+    return _say.plain(_title(coding, category))

@@ -168,7 +168,7 @@ def test_the_dial_and_all_units():
     app = opened("All units")
     assert len(app.dataframe[0].value) == 32
     assert "lesion, own tokens (bits/token)" not in app.dataframe[0].value.columns
-    press(app, "Lesion each of the 32 units")
+    press(app, "Lesion each of the 32 units (about 1 s)")
     assert "lesion, own tokens (bits/token)" in app.dataframe[0].value.columns
     assert "first 1,000 tokens only" in said(app)
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.coding import MEASURES, Coding, Lesion
-from workbench.coding_tables import WORDS, cells, lesion_columns
+from workbench.coding_tables import WORDS, cells, measure_columns
 from workbench.tables import Column, Table
 
-_LARGE = 100  # values of a measure among which the smallest AUC is looked for
+_LARGE = 0.8  # value of CCMAS or precision from which on a unit looks selective
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,7 @@ def cases_table(
     columns = [
         Column("unit", "unit", "", tuple(units)),
         Column("category", "category", "", tuple(map(coding.texts.title_of, categories))),
-        *(
-            Column(key, *WORDS[key], cells(coding.measures[key][units, categories]))
-            for key in MEASURES
-        ),
-        *lesion_columns(lesions),
+        *measure_columns(coding, units, categories, lesions),
     ]
     if name != "unit":
         columns.append(Column("why", "why it is here", "", tuple(each.why for each in cases)))
@@ -49,22 +45,26 @@ def cases_table(
 def misleading_cases(coding: Coding) -> list[Case]:
     """Where a measure says "selective" and the unit is not, found among all units and categories.
 
-    For CCMAS and for precision: of the hundred largest values (and what ties with them) the one
-    with the smallest AUC. Beside them the largest AUC, and the largest AUC among units whose
-    precision is below a half.
+    For precision, and for CCMAS of another unit: of all values from 0.8 on (of the ten largest
+    where there are none), the one with the smallest AUC. Beside them the largest AUC among units
+    whose precision is below a half, and the largest AUC of all.
     """
     found = {key: np.nan_to_num(coding.measures[key], nan=-2.0) for key in MEASURES}
     auc = found["auc"]
 
-    def least(of: str) -> tuple[int, int]:
-        high = np.sort(found[of], axis=None)[-min(_LARGE, auc.size)]
-        return _place(np.where((found[of] >= high) & (auc >= 0), -auc, -np.inf))
+    def least(of: str, but: int = -1) -> tuple[int, int]:
+        values = np.where(auc >= 0, found[of], -2.0)
+        if but >= 0:
+            values[but] = -2.0
+        high = min(_LARGE, float(np.sort(values, axis=None)[-min(10, values.size)]))
+        return _place(np.where(values >= high, -auc, -np.inf))
 
     low = np.where((found["precision"] < 0.5) & (found["precision"] >= 0), auc, -np.inf)
+    flattered = least("precision")
     picked = (
-        (least("precision"), "among the hundred largest precisions, the smallest AUC"),
-        (least("ccmas"), "among the hundred largest CCMAS, the smallest AUC"),
-        (_place(low), "the largest AUC with a precision below a half"),
+        (flattered, "precision large, AUC smallest"),
+        (least("ccmas", flattered[0]), "CCMAS large, AUC smallest"),
+        (_place(low), "precision below a half, AUC largest"),
         (_place(auc), "the largest AUC of all"),
     )
     return [Case(unit, category, why) for (unit, category), why in picked]

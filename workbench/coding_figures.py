@@ -19,7 +19,8 @@ DIVERGING = [
     [0.0, "#08519c"], [0.25, "#6baed6"], [0.45, "#e4edf3"], [0.5, "#f6f6f4"], [0.55, "#f8ecdc"],
     [0.75, "#f0a04b"], [1.0, "#8a3f00"],
 ]  # fmt: skip
-# Measure -> lowest and highest value of its colours, and whether the middle means nothing told.
+# Measure -> lowest and highest value of its colours (d′ may go beyond), and whether their middle
+# means that nothing is told.
 _SPANS = {
     "auc": (0.0, 1.0, True),
     "d_prime": (-4.0, 4.0, True),
@@ -38,6 +39,10 @@ def matrix_figure(table: Table, measure: str) -> Figure:
     models = list(dict.fromkeys(table.column("model").cells))
     titles = [each for each in table.columns if each.key.startswith(f"{measure}_")]
     low, high, middle = _SPANS[measure]
+    if measure == "d_prime":
+        known = [abs(cell) for each in titles for cell in each.cells if cell is not None]
+        high = max([high, *known])
+        low = -high
     traces, layout = [], _layout(96 + 19 * len(titles))
     layout["annotations"] = []
     for index, model in enumerate(models):
@@ -63,7 +68,7 @@ def matrix_figure(table: Table, measure: str) -> Figure:
             "domain": [left, right],
             "type": "category",
             "showticklabels": False,
-            "title": {"text": f"{len(rows)} units, by best category"},
+            "title": {"text": f"{len(rows)} units"},
         }
         layout["annotations"].append(_heading(escape(model), left))
     layout["yaxis"] = {"autorange": "reversed", "type": "category", "ticks": ""}
@@ -101,6 +106,8 @@ def categories_figure(table: Table, models: Sequence[str]) -> Figure:
     }
     layout["yaxis"] = {"autorange": "reversed", "type": "category", "showgrid": True}
     layout["shapes"] = [_rule(0.5)]
+    layout["legend"] = {"y": -0.1} | _BELOW
+    layout["margin"] = {**_MARGIN, "t": 40}
     return {"data": traces, "layout": layout}
 
 
@@ -124,12 +131,9 @@ def histogram_figure(table: Table, threshold: float) -> Figure:
     layout = _layout(340)
     layout |= {"barmode": "overlay", "hovermode": "x unified"}
     layout["xaxis"] = {"title": {"text": "activation"}}
-    # Nearly all tokens lie beside 0: a root's scale would lie about shares, a logarithm shows both.
-    layout["yaxis"] = {
-        "title": {"text": "share of tokens"},
-        "type": "log",
-        "exponentformat": "power",
-    }
+    # Nearly all tokens lie beside 0: on an even scale the few that matter would not be seen.
+    layout["yaxis"] = {"title": {"text": "share of tokens"}, "type": "log", "dtick": 1}
+    layout["yaxis"]["exponentformat"] = "power"
     layout["shapes"] = [_rule(threshold)]
     layout["annotations"] = [
         {"x": threshold, "y": 1, "yref": "paper", "text": "threshold", "showarrow": False}
@@ -182,9 +186,9 @@ def scatter_figure(table: Table, cases: Table) -> Figure:
         left, right = _share(index, 2, 0.1)
         title = "largest CCMAS of a unit" if key == "ccmas" else "largest precision of a unit"
         layout[f"xaxis{suffix}"] = {"domain": [left, right], "title": {"text": title}}
-        layout[f"xaxis{suffix}"] |= {"range": [0, 1.04], "anchor": f"y{suffix}"}
-        layout[f"yaxis{suffix}"] = {"title": {"text": "AUC there"}, "range": [0.2, 1.02]}
-        layout[f"yaxis{suffix}"] |= {"anchor": f"x{suffix}"}
+        layout[f"xaxis{suffix}"] |= {"range": [-0.05, 1.05], "anchor": f"y{suffix}"}
+        layout[f"yaxis{suffix}"] = {"range": [0.2, 1.03], "anchor": f"x{suffix}"}
+    layout["yaxis"]["title"] = {"text": "AUC there"}
     layout["margin"] = {**_MARGIN, "t": 40}
     return {"data": traces, "layout": layout}
 

@@ -21,7 +21,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "hit_rate": ("hit rate", "fraction"),
     "false_alarm_rate": ("false-alarm rate", "fraction"),
     "ccmas": ("CCMAS", "−1 to 1"),
-    "precision": (f"precision of the {STRONGEST} strongest", "fraction"),
+    "precision": ("precision", "fraction"),
 }
 STRONG, FAIR = 0.9, 0.8  # AUCs that units are counted by
 BINS = 40
@@ -106,17 +106,13 @@ def units_table(coding: Coding, lesions: Sequence[Lesion] | None = None) -> Tabl
     """A row a unit with its best category, largest AUC first; lesions where they were measured."""
     order = np.argsort(-coding.best_auc, kind="stable")
     best = coding.best[order]
+    known = {each.unit: each for each in lesions or ()}
+    found = None if lesions is None else [known[int(unit)] for unit in order]
     columns = [
         Column("unit", "unit", "", tuple(order.tolist())),
-        Column("category", "best category", "", tuple(coding.texts.title_of(int(c)) for c in best)),
-        *(
-            Column(key, *WORDS[key], cells(coding.measures[key][order, best]))
-            for key in MEASURES
-        ),
-    ]  # fmt: skip
-    if lesions is not None:
-        known = {each.unit: each for each in lesions}
-        columns += lesion_columns([known[int(unit)] for unit in order])
+        Column("category", "best category", "", tuple(map(coding.texts.title_of, best.tolist()))),
+        *measure_columns(coding, order, best, found),
+    ]
     return Table("units", f"Units of {coding.name}", tuple(columns), coding.about)
 
 
@@ -202,10 +198,25 @@ def _tokens_table(coding: Coding, unit: int, order: np.ndarray, name: str, what:
     )  # fmt: skip
 
 
-def lesion_columns(lesions: Sequence[Lesion]) -> list[Column]:
+def measure_columns(
+    coding: Coding,
+    units: Sequence[int] | np.ndarray,
+    categories: Sequence[int] | np.ndarray,
+    lesions: Sequence[Lesion] | None,
+) -> list[Column]:
+    """Of units and categories, a row each: what tells, the lesion, and then what misleads."""
+    columns = {
+        key: Column(key, *WORDS[key], cells(coding.measures[key][units, categories]))
+        for key in MEASURES
+    }
+    misleading = [columns.pop(key) for key in ("ccmas", "precision")]
+    if lesions is None:
+        return [*columns.values(), *misleading]
     return [
+        *columns.values(),
         Column("lesion_own", "lesion, own tokens", "bits/token", cells(e.own for e in lesions)),
         Column("lesion_others", "lesion, others", "bits/token", cells(e.others for e in lesions)),
+        *misleading,
         Column("lesion_own_tokens", "own tokens", "tokens", tuple(e.n_own for e in lesions)),
     ]
 
