@@ -42,7 +42,7 @@ def test_a_unit_is_guessed_and_figures_are_their_files(page, site, tmp_path):
     shown.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
     shown.goto(f"{site}/?model=small")
-    shown.get_by_role("link", name="Coding").click()
+    shown.get_by_role("link", name="Coding", exact=True).click()
     expect(shown.get_by_role("heading", name="Localist or distributed?")).to_be_visible()
     expect(shown.get_by_text("units tell a category")).to_have_count(2)
     choose(shown, "Model", "small")
