@@ -10,7 +10,15 @@ from pages import _coding_parts as parts
 from pages import _say
 from pages._shown import shown
 from workbench import coding_cases, coding_figures, coding_tables
-from workbench.coding import DIALS, LAYER_TOKENS, Coding, lesion_seconds, lesions_of, measured
+from workbench.coding import (
+    DIALS,
+    LAYER_TOKENS,
+    Coding,
+    Lesion,
+    lesion_seconds,
+    lesions_of,
+    measured,
+)
 from workbench.coding_cases import Case
 from workbench.coding_tables import FAIR, STRONG, WORDS
 
@@ -73,8 +81,8 @@ def misleading(here: parts.Here) -> None:
             model, coding, [each.unit for each in cases], [each.category for each in cases]
         )
     told = (_flattered_by_precision, _flattered_by_ccmas, _hidden_from_precision)
-    for case, tell in zip(cases, told, strict=False):
-        st.markdown(tell(coding, case))
+    for case, lesion, tell in zip(cases, lesions, told, strict=False):
+        st.markdown(f"{tell(coding, case)} {_loss(lesion)}")
     table = coding_cases.cases_table(coding, cases, lesions)
     scatter = coding_cases.scatter_table(coding)
     shown(
@@ -89,8 +97,9 @@ def misleading(here: parts.Here) -> None:
     )
     parts.numbers(table)
     st.caption(
-        "A lesion is of the unit alone: what it says may be said by others as well, so that a "
-        "small effect does not mean a small role."
+        "No measure of selectivity says whether the model uses a unit: only its loss does. A "
+        "lesion is of the unit alone: what it says may be said by others as well, so that a small "
+        "effect does not mean a small role."
     )
 
 
@@ -164,9 +173,9 @@ def _flattered_by_precision(coding: Coding, case: Case) -> str:
     return (
         f"**Precision flatters unit {case.unit} ({_title(coding, case)}).** "
         f"{value['precision']:.0%} of its 20 strongest tokens are of the category. Yet it fires at "
-        f"{value['hit_rate']:.0%} of the category's tokens and at {value['false_alarm_rate']:.0%} "
+        f"{value['hit_rate']:.1%} of the category's tokens and at {value['false_alarm_rate']:.1%} "
         f"of all others: AUC {value['auc']:.2f}, d′ {value['d_prime']:.2f}. A list of strongest "
-        "tokens does not show those that the unit misses."
+        "tokens does not show those that the unit misses: it may stand for a part of the category."
     )
 
 
@@ -176,7 +185,7 @@ def _flattered_by_ccmas(coding: Coding, case: Case) -> str:
     return (
         f"**CCMAS flatters unit {case.unit} ({_title(coding, case)}).** Its mean activity there is "
         f"{times:.0f} times that elsewhere (CCMAS {value['ccmas']:.2f}). Yet it fires at "
-        f"{value['hit_rate']:.0%} of the category's tokens and at {value['false_alarm_rate']:.0%} "
+        f"{value['hit_rate']:.1%} of the category's tokens and at {value['false_alarm_rate']:.1%} "
         f"of all others: AUC {value['auc']:.2f}, d′ {value['d_prime']:.2f}. A mean can rest on few "
         "members of the category: look under “Guess a unit” which ones."
     )
@@ -190,6 +199,16 @@ def _hidden_from_precision(coding: Coding, case: Case) -> str:
         "of its strongest tokens are of the category, yet it tells the "
         f"category with an AUC of {value['auc']:.2f}: it fires at others too, and still ranks "
         "these above most."
+    )
+
+
+def _loss(lesion: Lesion) -> str:
+    """What its lesion costs, in a sentence."""
+    if not (lesion.n_own and lesion.n_others):
+        return ""
+    return (
+        f"Its loss costs {lesion.own:+.3f} bits a token after the category and "
+        f"{lesion.others:+.3f} after others."
     )
 
 

@@ -175,7 +175,7 @@ def scatter_figure(table: Table, cases: Table) -> Figure:
                 "x": list(cases.column(key).cells),
                 "y": list(cases.column("auc").cells),
                 "text": [str(unit) for unit in cases.column("unit").cells],
-                "textposition": "bottom left",
+                "textposition": "top center",
                 "marker": {"size": 12, "symbol": "diamond-open", "color": ORANGE}
                 | {"line": {"width": 2.5}},
                 "hovertemplate": "unit %{text}: %{x:.2f}, AUC %{y:.3f}<extra></extra>",
@@ -200,7 +200,7 @@ def dial_figure(table: Table, models: Sequence[str], dial: float) -> Figure:
         colour, dash, shape = _MODELS[index]
         rows = [row for row, each in enumerate(table.column("model").cells) if each == model]
         lines = (
-            ("strong", f"{escape(model)}: units with AUC above {STRONG:g}", 1, dash),
+            ("strong", f"{escape(model)}: how many units", 1, dash),
             ("together", f"{escape(model)}: all units together", 2, dash),
             ("single", f"{escape(model)}: best single unit", 2, "dot"),
         )
@@ -221,16 +221,18 @@ def dial_figure(table: Table, models: Sequence[str], dial: float) -> Figure:
                 }
             )
     layout = _layout(400)
-    layout |= {"hovermode": "x unified", "shapes": [_rule(dial)], "legend": {"y": -0.2} | _BELOW}
-    for index, title in enumerate(("units", "AUC, mean of categories")):
+    layout |= {"hovermode": "x unified", "shapes": [_rule(dial)], "legend": {"y": -0.25} | _BELOW}
+    layout["annotations"] = []
+    for index, title in enumerate((f"units with AUC above {STRONG:g}", "mean AUC")):
         suffix = "" if index == 0 else "2"
         left, right = _share(index, 2, 0.1)
         layout[f"xaxis{suffix}"] = {"domain": [left, right], "title": {"text": "dial"}}
         layout[f"xaxis{suffix}"] |= {"range": [-0.03, 1.03], "anchor": f"y{suffix}"}
-        layout[f"yaxis{suffix}"] = {"title": {"text": title}, "anchor": f"x{suffix}"}
+        layout[f"yaxis{suffix}"] = {"anchor": f"x{suffix}"}
+        layout["annotations"].append(_heading(title, left))
     layout["yaxis"]["rangemode"] = "tozero"
     layout["yaxis2"]["range"] = [0.5, 1.0]
-    layout["margin"] = {**_MARGIN, "t": 40}
+    layout["margin"] = {**_MARGIN, "t": 64}
     return {"data": traces, "layout": layout}
 
 
