@@ -126,13 +126,17 @@ def over_dial(here: parts.Here) -> None:
     )
     name = st.session_state.get(parts.MODEL)
     coding = next((each for each in here.codings if each.name == name), here.codings[0])
-    unit = min(int(st.session_state.get(parts.UNIT, 0)), coding.n_units - 1)
+    picked = st.session_state.get(parts.UNIT, coding.best_auc.argmax())
+    unit = min(int(picked), coding.n_units - 1)
     one = coding_tables.unit_over_dial_table(
         [each for each in rows if each.name == coding.name], unit, int(coding.best[unit])
     )
     st.markdown(f"**{_say.plain(one.title)}**")
     parts.numbers(one)
-    st.caption("The unit picked under “Guess a unit”, and its category at the present dial.")
+    st.caption(
+        "The unit picked under “Guess a unit” (at first the one with the largest AUC), and its "
+        "best category at the present dial."
+    )
 
 
 def units(here: parts.Here) -> None:

@@ -59,6 +59,8 @@ def show() -> None:
         _say.error(error)
         return
     waiting.empty()
+    if not ready:
+        st.rerun()  # the sidebar can now say where the models run
     _explore(parts.Here(found, asked, own, device))
 
 
