@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages import _say
+from pages._shown import downloads
 from workbench.coding import Asked, Coding
 from workbench.models import ModelCard
 from workbench.tables import Table
@@ -105,20 +106,7 @@ def numbers(table: Table) -> None:
     """A table without a figure, and its numbers as files."""
     st.dataframe(table.frame(), hide_index=True, key=f"table_{table.name}", alt=table.title)
     with st.container(horizontal=True):
-        for kind, content, mime in (
-            ("CSV", table.to_csv, "text/csv"),
-            ("JSON", table.to_json, "application/json"),
-        ):
-            st.download_button(
-                kind,
-                content,
-                f"{table.name}.{kind.lower()}",
-                mime,
-                key=f"{kind}_{table.name}",
-                on_click="ignore",
-                icon=":material/download:",
-                help=f"{table.title}: the numbers above, as {kind}",
-            )
+        downloads(table, "above")
 
 
 def contexts(table: Table, answers: bool) -> None:

@@ -33,13 +33,12 @@ def event() -> DialEvent:
     return dial_state(CANVAS, _DEFAULT)
 
 
-def adopt_link(cards: Sequence[ModelCard], page: str = "dial") -> None:
+def adopt_link(cards: Sequence[ModelCard]) -> None:
     """Take the choices of the address bar, where it holds another link than the page last wrote.
 
     The page begins this way, and so does a step back or forward in the browser. What cannot be
     taken is kept as a message until the person dismisses it.
     """
-    _recall(page)
     parameters = st.query_params.to_dict()
     if st.session_state.get(_WRITTEN) == parameters:
         return
@@ -66,7 +65,7 @@ def adopt_link(cards: Sequence[ModelCard], page: str = "dial") -> None:
         )
         _take_text(link, first, problems)
     st.session_state[PROBLEMS] = problems
-    _recall(page)  # what a link has just set is kept too
+    _keep()
 
 
 def write_link(card: ModelCard, chosen: DialEvent, choices: Choices) -> dict[str, str]:
@@ -90,18 +89,24 @@ def write_link(card: ModelCard, chosen: DialEvent, choices: Choices) -> dict[str
     return written
 
 
-def _recall(page: str) -> None:
-    """Give the widgets of a page that was just turned to what the last page left in them.
+def turn_to(page: str) -> None:
+    """Give the widgets of a page that was just turned to what earlier pages left in them.
 
-    Said anew, since a widget takes over what is assigned, not what another page's widget held.
+    Every page begins with it. Said anew, since a widget takes over what is assigned, and not what
+    another page's widget held.
     """
     last, kept = st.session_state.get(_KEPT, (page, {}))
-    if last == page:
-        kept |= {key: st.session_state[key] for key in _SHARED if key in st.session_state}
-    else:
+    if last != page:
         for key, value in kept.items():
             st.session_state[key] = value
     st.session_state[_KEPT] = (page, kept)
+    _keep()
+
+
+def _keep() -> None:
+    """Remember what the widgets of the present page hold."""
+    _, kept = st.session_state.get(_KEPT, ("", {}))
+    kept |= {key: st.session_state[key] for key in _SHARED if key in st.session_state}
 
 
 def choices_now(n_layers: int, n_heads: int) -> Choices:

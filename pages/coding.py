@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages import _coding_parts as parts
 from pages import _coding_tabs, _coding_unit, _say, _sidebar
+from pages import _state as state
 from workbench.coding import DIALS, Asked, measured
 from workbench.errors import LocalistError
 from workbench.models import ModelCard, list_models
@@ -26,6 +27,7 @@ _TABS = (
 
 def show() -> None:
     """Draw the page."""
+    state.turn_to("coding")
     cards = list_models()
     ready = "torch" in sys.modules
     with st.sidebar:

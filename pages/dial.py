@@ -28,6 +28,7 @@ _LOADING = "Loading PyTorch and the model, some seconds the first time …"
 
 def show() -> None:
     """Draw the page."""
+    state.turn_to("dial")
     cards = list_models()
     state.adopt_link(cards)
     ready = _loaded.is_set()

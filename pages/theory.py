@@ -28,8 +28,9 @@ _DIALS = theory.DIALS
 
 def show() -> None:
     """Draw the page."""
+    state.turn_to("theory")
     cards = list_models()
-    state.adopt_link(cards, "theory")
+    state.adopt_link(cards)
     with st.sidebar:
         card = _sidebar.model_choice(cards)
         device = _sidebar.device_choice(True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 import torch
 
 from model.blocks.lexicon import Lexicon
@@ -21,6 +22,8 @@ from model.transformer.checkpoint import HASHED, MANIFEST, PROVENANCE, save_mode
 from model.transformer.config import DecoderConfig
 from model.transformer.tokenizer import Tokenizer
 from tests.factories import lively_decoder
+from workbench import paths
+from workbench.models import forget_models
 from workbench.sources import Sources, documents
 
 TEXTS = (
@@ -145,3 +148,13 @@ def tiny_recipe(steps: int = 12, seed: int = 3) -> Preset:
         precision="fp32",
         seed=seed,
     )
+
+
+def store_of_one(folder: Path, monkeypatch: pytest.MonkeyPatch, lines: str) -> Path:
+    """`folder` as the store, with one model, `tiny`, nothing that ships, and texts.txt."""
+    monkeypatch.setenv(paths.STORE_VARIABLE, str(folder))
+    monkeypatch.setattr(paths, "SHIPPED_MODELS", folder / "shipped")
+    forget_models()
+    write_tiny_model(folder / "models" / "tiny")
+    (folder / "texts.txt").write_text(lines, "utf-8")
+    return folder

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.model_dirs import write_tiny_model
-from workbench import models, paths
+from tests.model_dirs import store_of_one
+from workbench import paths
 from workbench.cli import main
 
 Captured = pytest.CaptureFixture[str]
@@ -15,12 +15,7 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(paths.STORE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(paths, "SHIPPED_MODELS", tmp_path / "shipped")
-    models.forget_models()
-    write_tiny_model(tmp_path / "models" / "tiny")
-    (tmp_path / "texts.txt").write_text("the cat ate\n", "utf-8")
-    return tmp_path
+    return store_of_one(tmp_path, monkeypatch, "the cat ate\n")
 
 
 def refused(capsys: Captured, arguments: list[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.model_dirs import TEXTS, tiny_recipe, tiny_sources, write_tiny_model
+from tests.model_dirs import TEXTS, store_of_one, tiny_recipe, tiny_sources
 from tests.serving import ROOT
 from workbench import cli_train, models, paths
 from workbench.cli import main
@@ -29,12 +29,7 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with one model, `tiny`."""
-    monkeypatch.setenv(paths.STORE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(paths, "SHIPPED_MODELS", tmp_path / "shipped")
-    models.forget_models()
-    write_tiny_model(tmp_path / "models" / "tiny")
-    (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n\n", "utf-8")
-    return tmp_path
+    return store_of_one(tmp_path, monkeypatch, "\n".join(TEXTS) + "\n\n")
 
 
 def test_help_explains_every_command(capsys: Captured) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.model_dirs import TEXTS, write_tiny_model
-from workbench import models, paths
+from tests.model_dirs import TEXTS, store_of_one
 from workbench.checks import check_texts
 from workbench.cli import main
 from workbench.models import open_model
@@ -23,12 +22,7 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with one model, `tiny`."""
-    monkeypatch.setenv(paths.STORE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(paths, "SHIPPED_MODELS", tmp_path / "shipped")
-    models.forget_models()
-    write_tiny_model(tmp_path / "models" / "tiny")
-    (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n\n", "utf-8")
-    return tmp_path
+    return store_of_one(tmp_path, monkeypatch, "\n".join(TEXTS) + "\n\n")
 
 
 def run_bounds(store: Path, out: str, *more: str) -> int:

@@ -7,6 +7,23 @@ from playwright.sync_api import expect
 from tests import browsing
 
 
+def test_what_was_chosen_is_still_chosen_after_a_page_that_does_not_show_it(page, app_server):
+    opened = page(width=1280, height=900)
+    opened.goto(app_server)
+    opened.locator("[data-part=badge][data-kind=good]").wait_for(timeout=120_000)
+    gain = opened.get_by_role("spinbutton", name="Gain")
+    gain.fill("5.5")
+    gain.press("Enter")
+    browsing.settle(opened)
+    opened.get_by_role("link", name="Coding", exact=True).click()
+    expect(opened.get_by_role("heading", name="Localist or distributed?")).to_be_visible()
+    browsing.settle(opened)
+    opened.get_by_role("link", name="Dial", exact=True).click()
+    expect(opened.locator("[data-part=badge][data-kind=good]")).to_be_visible(timeout=120_000)
+    expect(gain).to_have_value("5.50")
+    expect(opened.get_by_role("textbox", name="Text")).not_to_be_empty()
+
+
 def test_the_theory_page_draws_bounds_a_row_and_traps(page, app_server):
     opened = page(width=1280, height=900)
     opened.goto(app_server)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from workbench.cli_output import add_json, check_output, write_json
-from workbench.cli_sweep import add_reading, parse_dials, progress_line, read_texts, trained_gain
-from workbench.models import open_model
+from workbench.cli_output import add_json, write_json
+from workbench.cli_sweep import add_reading, reading
 
 DIALS = "0,0.5,0.9,1"
 
@@ -31,23 +29,11 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """(stream, text) pairs; input is checked before anything is loaded."""
-    dials, texts = parse_dials(options.dials), read_texts(Path(options.text_file))
-    check_output(options.json)
-    model = open_model(options.model, options.device)
-
-    from model.locality.dial import Schedule
+    asked = reading(options)
     from workbench.check_rows import ASSUMPTIONS
     from workbench.checks import check_texts
 
-    checks = check_texts(
-        model,
-        texts,
-        dials,
-        window=options.window,
-        gain=trained_gain(model.provenance) if options.gain is None else options.gain,
-        schedule=Schedule(options.schedule, options.beta),
-        progress=progress_line,
-    )
+    checks = check_texts(**asked)
     entries = [check.to_dict() for check in checks]
     data = {"model": options.model, "assumptions": ASSUMPTIONS, "checks": entries}
     yield from write_json(options.json, data)

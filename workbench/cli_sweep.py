@@ -49,23 +49,29 @@ def add_reading(command: argparse.ArgumentParser, dials: str) -> None:
 
 def run(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """(stream, text) pairs; input is checked before anything is loaded."""
+    asked = reading(options)
+    from workbench.sweep import sweep
+
+    yield from write_json(options.json, {"model": options.model, **sweep(**asked)})
+
+
+def reading(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_reading` asked for, as the arguments of a service; the model is opened last."""
     dials, texts = parse_dials(options.dials), read_texts(Path(options.text_file))
     check_output(options.json)
     model = open_model(options.model, options.device)
 
     from model.locality.dial import Schedule
-    from workbench.sweep import sweep
 
-    result = sweep(
-        model,
-        texts,
-        dials,
-        window=options.window,
-        gain=trained_gain(model.provenance) if options.gain is None else options.gain,
-        schedule=Schedule(options.schedule, options.beta),
-        progress=progress_line,
-    )
-    yield from write_json(options.json, {"model": options.model, **result})
+    return {
+        "model": model,
+        "texts": texts,
+        "dials": dials,
+        "window": options.window,
+        "gain": trained_gain(model.provenance) if options.gain is None else options.gain,
+        "schedule": Schedule(options.schedule, options.beta),
+        "progress": progress_line,
+    }
 
 
 def trained_gain(provenance: Mapping[str, Any]) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,7 +97,7 @@ def _measure(model: LoadedModel, prompt: Prompt, choices: Choices) -> _Measured:
     values, rows = np.full(shape, np.nan), np.zeros(shape[2:], dtype=np.int64)
     for index, value in enumerate(DIALS):
         for found, _ in attention(model, [window], dial_of(value, choices), limits):
-            fidelity, entropy, *_ = row_checks(found)
+            fidelity, entropy = islice(row_checks(found), 2)
             for head in range(config.n_heads):
                 kept = fidelity.applies[0, head].clone()
                 kept[0] = False
