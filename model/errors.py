@@ -62,3 +62,26 @@ class UnitError(LocalistError):
 
 class AnchorError(LocalistError):
     """Counts, activations or words that anchors cannot be designed, fitted or scored from."""
+
+
+class RuleError(LocalistError):
+    """A rule, a file of rules or a checker that cannot be read, applied or decided in time.
+
+    key: which key of the rule is at fault, "" where none is.
+    """
+
+    def __init__(self, subject: str, value: object, rule: str, remedy: str, key: str = "") -> None:
+        super().__init__(subject, value, rule, remedy)
+        self.key = key
+
+
+class AuditLogError(LocalistError):
+    """An audit log that was cut or altered, or an event that it cannot take."""
+
+
+class AuditError(LocalistError):
+    """A prompt, a removal or a file of prompts that cannot be audited."""
+
+
+class EvidenceError(LocalistError):
+    """An evidence bundle that cannot be written, read or verified."""

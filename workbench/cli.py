@@ -1,20 +1,36 @@
 """The command line, one subcommand a module of `COMMANDS`. Results on stdout, the rest on stderr.
 
-Exit codes: 0 done, 1 the machine refused (a full disk), 2 bad input (the message says what to do),
-130 interrupted.
+Exit codes: 0 done, 1 the machine refused (a full disk) or a verification found a difference, 2 bad
+input or nothing to verify (the message says what to do), 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from model.errors import LocalistError
-from workbench import cli_anchors, cli_bounds, cli_examples, cli_models, cli_sweep, cli_train
+from workbench import (
+    cli_anchors,
+    cli_bounds,
+    cli_examples,
+    cli_log,
+    cli_models,
+    cli_sweep,
+    cli_train,
+)
 
-COMMANDS = (cli_models, cli_train, cli_sweep, cli_bounds, cli_anchors, cli_examples)
+COMMANDS = (
+    cli_models,
+    cli_train,
+    cli_sweep,
+    cli_bounds,
+    cli_anchors,
+    cli_examples,
+    cli_log,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed help, or what is wrong
         return int(stop.code or 0)
     try:
-        for stream, text in options.run(options):
-            _print(text, sys.stdout if stream == "out" else sys.stderr)
+        return _run(options.run(options))
     except LocalistError as error:
         _print(f"error: {error}", sys.stderr)
         return 2
@@ -51,7 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _print("interrupted", sys.stderr)
         return 130
-    return 0
+
+
+def _run(lines: Iterator[tuple[str, str]]) -> int:
+    """Print each line as it comes; the exit code that a generator returns, else 0."""
+    while True:
+        try:
+            stream, text = next(lines)
+        except StopIteration as end:
+            return int(end.value or 0)
+        _print(text, sys.stdout if stream == "out" else sys.stderr)
 
 
 def _print(text: str, stream: TextIO) -> None:
