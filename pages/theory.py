@@ -7,6 +7,7 @@ import streamlit as st
 from pages import _prompt, _say, _sidebar
 from pages import _state as state
 from pages._shown import shown
+from pages._theory_path import path_tab
 from workbench import lessons, theory, theory_figures
 from workbench.choices import Choices
 from workbench.errors import LocalistError
@@ -16,6 +17,7 @@ from workbench.models import ModelCard, list_models, open_model
 
 _TABS = (
     ":material/verified: Guarantee and measurement",
+    ":material/tune: Regularisation path",
     ":material/science: One row to play with",
     ":material/school: Three traps",
 )
@@ -42,7 +44,7 @@ def show() -> None:
         f"model did. They share no code. {_OWN}"
     )
     opened = st.tabs(_TABS, key="theory_tab", on_change="rerun")
-    for tab, draw in zip(opened, (_guarantee, _sandbox, _traps), strict=True):
+    for tab, draw in zip(opened, (_guarantee, path_tab, _sandbox, _traps), strict=True):
         if tab.open:
             with tab:
                 try:
