@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -69,10 +70,14 @@ def made_up(
 
 
 def add_path(directory: Path, rng: np.random.Generator, **more: Any) -> dict[str, Any]:
-    """Write a made-up path into a model directory; its data."""
+    """Write a made-up path into a model directory, and its hash into the manifest; its data."""
     config = DecoderConfig.from_dict(json.loads((directory / "config.json").read_text("utf-8")))
     data = made_up(config, rng, **more)
-    (directory / "path.json").write_text(json.dumps(data), "utf-8")
+    content = json.dumps(data).encode()
+    (directory / "path.json").write_bytes(content)
+    manifest = json.loads((directory / "manifest.json").read_text("utf-8"))
+    manifest["files"]["path.json"] = hashlib.sha256(content).hexdigest()
+    (directory / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     return data
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import math
 
@@ -145,15 +144,11 @@ def test_a_directory_with_and_without_a_path_and_one_that_was_altered(tmp_path, 
     assert found is not None
     assert read_path(directory) is found
     manifest = json.loads((directory / "manifest.json").read_text("utf-8"))
-    digest = hashlib.sha256((directory / "path.json").read_bytes()).hexdigest()
-    for named, fits in ((digest, True), ("0" * 64, False)):
+    for named in ("0" * 64, None):
         manifest["files"]["path.json"] = named
         (directory / "manifest.json").write_text(json.dumps(manifest), "utf-8")
-        if fits:
-            assert read_path(directory) is not None
-        else:
-            with pytest.raises(CheckpointError, match="was altered"):
-                read_path(directory)
+        with pytest.raises(CheckpointError, match="was altered"):
+            read_path(directory)
     (directory / "path.json").write_text("{", "utf-8")
     with pytest.raises(CheckpointError, match=r"path\.json"):
         read_path(directory)

@@ -50,8 +50,8 @@ def path_of(name: str) -> RegularisationPath | None:
 def read_path(directory: Path) -> RegularisationPath | None:
     """The path in a model directory, None without `path.json`.
 
-    Where the manifest names the file, it must have the hash given there. CheckpointError and
-    PenaltyError say what is wrong with it.
+    CheckpointError where its hash is not the manifest's or it cannot be read, PenaltyError where it
+    contradicts itself or the model.
     """
     from model.transformer.config import DecoderConfig
 
@@ -61,10 +61,10 @@ def read_path(directory: Path) -> RegularisationPath | None:
     data = read_object(directory / PATH)
     digest = hashlib.sha256((directory / PATH).read_bytes()).hexdigest()
     files = manifest.get("files")
-    if isinstance(files, dict) and files.get(PATH, digest) != digest:
+    if not isinstance(files, dict) or files.get(PATH) != digest:
         raise CheckpointError(
             "Model file", f"{directory.name}/{PATH}",
-            "was altered or cut short: its hash differs from the manifest's", "Restore the file",
+            "was altered or cut short: its hash is not the one in the manifest", "Restore the file",
         )  # fmt: skip
     model_hash = str(manifest.get("content_hash", ""))
     found = _paths.get((model_hash, digest))
