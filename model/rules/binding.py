@@ -108,7 +108,7 @@ class Clash:
 def bind(rules: RuleSet, vocabulary: Vocabulary) -> Bound:
     """The rules of a set in a model; RuleError names what it lacks, or which two clash for good."""
     bound = resolve(rules, vocabulary)
-    open_ones = [clash for clash in clashes(bound) if not clash.winner]
+    open_ones = _undecided(bound)
     if open_ones:
         worst = open_ones[0]
         first, second = (bound.rules[bound.index(i)] for i in (worst.first, worst.second))
@@ -151,24 +151,44 @@ def clashes(bound: Bound) -> list[Clash]:
 
     That two regexes can hold together is taken for granted: a pair may never meet in a text.
     """
-    if len(bound) < 2:
-        return []
-    flat = bound.scope.reshape(len(bound), -1).astype(np.float32)
-    shared = flat @ flat.T
-    blocks = bound.blocks.astype(np.float32)
-    first = np.array([rule.when.first or 0 for rule in bound.rules], dtype=np.float64)
-    last = np.array([np.inf if rule.when.last is None else rule.when.last for rule in bound.rules])
-    together = (blocks @ blocks.T > 0) & (first[:, None] <= last) & (first <= last[:, None])
-    pairs = np.argwhere(np.triu(bound.disjoint & (shared > 0) & together, 1)).tolist()
+    shared, pairs = _meeting(bound)
     found = []
-    for a, b in pairs:
-        one, other = bound.tokens[a], bound.tokens[b]
-        if one is not None and other is not None and one.isdisjoint(other):
+    for a, b in np.argwhere(pairs).tolist():
+        if _no_common_token(bound, a, b):
             continue
         wins = bound.precedence[a] > bound.precedence[b]
         names = bound.rules[a].id, bound.rules[b].id
         found.append(Clash(*names, names[0] if wins else "", int(shared[a, b])))
     return found
+
+
+def _undecided(bound: Bound) -> list[Clash]:
+    """The clashes of equal precedence, found without making all the others."""
+    shared, pairs = _meeting(bound)
+    pairs &= bound.precedence[:, None] == bound.precedence
+    return [
+        Clash(bound.rules[a].id, bound.rules[b].id, "", int(shared[a, b]))
+        for a, b in np.argwhere(pairs).tolist()
+        if not _no_common_token(bound, a, b)
+    ]
+
+
+def _meeting(bound: Bound) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Heads that two rules share, and which pairs clash as far as arrays say: [rule, rule] each."""
+    count = len(bound)
+    flat = bound.scope.reshape(count, -1).astype(np.float32)
+    blocks = bound.blocks.astype(np.float32)
+    first = np.array([rule.when.first or 0 for rule in bound.rules], dtype=np.float64)
+    ends = [rule.when.last for rule in bound.rules]
+    last = np.array([np.inf if end is None else end for end in ends], dtype=np.float64)
+    together = (blocks @ blocks.T > 0) & (first[:, None] <= last) & (first <= last[:, None])
+    shared = flat @ flat.T
+    return shared, np.triu(bound.disjoint & (shared > 0) & together, 1)
+
+
+def _no_common_token(bound: Bound, a: int, b: int) -> bool:
+    one, other = bound.tokens[a], bound.tokens[b]
+    return one is not None and other is not None and one.isdisjoint(other)
 
 
 def _precedence(rules: RuleSet) -> dict[str, int]:

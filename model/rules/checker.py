@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.errors import RuleError
-from model.rules.patterns import compiled
+from model.rules.patterns import check_pattern
 from model.rules.plain import check_count, check_text, check_texts, shown
 
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "not applicable"
@@ -83,7 +83,7 @@ class Checker:
         for key in ("pattern", "when"):
             check_text(f"checker.{key}", getattr(self, key))
             if getattr(self, key):
-                compiled(getattr(self, key))
+                check_pattern(f"checker.{key}", getattr(self, key))
         if not isinstance(self.forbid, bool):
             raise _wrong("forbid", self.forbid, "must be true or false")
         getattr(self, f"_check_{self.kind.replace('-', '_')}")()

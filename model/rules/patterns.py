@@ -39,9 +39,20 @@ def compiled(pattern: str) -> regex.Pattern[str]:
         raise RuleError("Regex", pattern, f"is no regex ({error})", "Correct it") from error
 
 
+def check_pattern(key: str, pattern: str) -> None:
+    """RuleError, with the key that holds it, unless the pattern can be compiled."""
+    try:
+        compiled(pattern)
+    except RuleError as error:
+        raise RuleError(key, error.value, error.rule, error.remedy, key) from error
+
+
 @dataclass
 class Budget:
-    """Seconds left for the searches of one text; every search takes from it."""
+    """Seconds left for the searches of one text; every search takes from it.
+
+    Seconds of the processor: what others do on the machine is not counted.
+    """
 
     seconds: float = SECONDS_A_TEXT
     started: float = field(default=0.0, repr=False)
@@ -49,7 +60,7 @@ class Budget:
     def search(self, pattern: str, text: str) -> regex.Match[str] | None:
         """The first match in `text`, or None; RuleError when time runs out."""
         found: Any = None
-        self.started = time.monotonic()
+        self.started = time.thread_time()
         try:
             found = compiled(pattern).search(
                 text, timeout=max(1e-3, min(SECONDS_A_SEARCH, self.seconds))
@@ -63,5 +74,5 @@ class Budget:
                 "Write it without repetitions inside repetitions, such as (a+)+",
             ) from error
         finally:
-            self.seconds -= time.monotonic() - self.started
+            self.seconds -= time.thread_time() - self.started
         return found

@@ -22,7 +22,7 @@ from typing import Any
 
 from model.errors import RuleError
 from model.rules.checker import Checker
-from model.rules.patterns import compiled
+from model.rules.patterns import check_pattern
 from model.rules.plain import check_count, check_text, check_texts, shown
 
 MOST_RULES = 1_000
@@ -60,7 +60,7 @@ class Condition:
         if not isinstance(self.regex, str):
             raise RuleError("regex", shown(self.regex), "must be text", "Quote it", "regex")
         if self.regex:
-            compiled(self.regex)
+            check_pattern("when.regex", self.regex)
         if not (self.blocks or self.tokens or self.regex) and self.first is self.last is None:
             raise RuleError(
                 "when",

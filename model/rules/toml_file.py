@@ -79,8 +79,9 @@ def parse_rules(text: str) -> RuleSet:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
+        reason = str(error).replace("at end of document", f"at line {text.count(chr(10)) + 1}")
         raise RuleError(
-            "File of rules", text[:40], f"is no TOML ({error})", "Correct that line"
+            "File of rules", text[:40], f"is no TOML ({reason})", "Correct that line"
         ) from error
     return _rule_set(document, find_lines(text))
 
