@@ -14,12 +14,14 @@ from typing import TextIO
 from model.errors import LocalistError
 from workbench import (
     cli_anchors,
+    cli_audit,
     cli_bounds,
     cli_examples,
     cli_log,
     cli_models,
     cli_sweep,
     cli_train,
+    cli_verify,
 )
 
 COMMANDS = (
@@ -29,6 +31,8 @@ COMMANDS = (
     cli_bounds,
     cli_anchors,
     cli_examples,
+    cli_audit,
+    cli_verify,
     cli_log,
 )
 

@@ -81,7 +81,7 @@ def run_training(
     A kill at any moment leaves no half-written model, and with `resume` the run goes on from its
     last snapshot: the result is the same, bit for bit, as that of a run that was never cut.
     """
-    _refuse_early(job, resume)
+    refuse_early(job, resume)
     with alone(job.state_folder):
         yield from _run(job, resume, sources)
 
@@ -159,7 +159,8 @@ def _run(job: Job, resume: bool, sources: Sources | None) -> Iterator[Prepared |
         yield event
 
 
-def _refuse_early(job: Job, resume: bool) -> None:
+def refuse_early(job: Job, resume: bool) -> None:
+    """CheckpointError where the name is taken or a cut run would be lost; before anything runs."""
     shipped = (SHIPPED_MODELS / job.name).exists()
     if job.target.exists() and not job.overwrite:
         raise CheckpointError(

@@ -152,6 +152,10 @@ class Subspaces:
         basis = torch.cat((self.basis[:, : self.committed], self.pool @ q), dim=1)
         return Subspaces((*self.names, name), (*self.ranks, wanted), basis)
 
+    def along_axes(self) -> Subspaces:
+        """The same account for a decoder that stands in this basis: its own axes are the basis."""
+        return Subspaces(self.names, self.ranks, torch.eye(self.d_model, dtype=torch.float64))
+
     def release(self, name: str) -> Subspaces:
         """Without the block: its dimensions go to the end of the pool; no other column changes."""
         index, columns = self._index(name), self.columns(name)

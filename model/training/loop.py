@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from model.locality.dial import Dial
 from model.locality.discovery import AttentionStatistics
 from model.locality.reads import Reads
 from model.locality.relevance import Relevance
+from model.training.adamw import adamw, optimizer_tensors, restore_optimizer, stepped
 from model.training.batches import Batch, BatchStream, Documents
 from model.training.evaluate import Evaluation, evaluate
 from model.training.objective import cross_entropy
@@ -71,6 +73,30 @@ class Snapshot:
     reads: Reads | None
 
 
+class Learner(Protocol):
+    """What a way of learning decides: which reads are in force, and what a step changes."""
+
+    def reads(self, step: int) -> Reads | None:
+        """The reads of this step, or None while the dial stays at 0; called once a step."""
+        ...
+
+    def update(self, step: int, rate: float) -> None:
+        """One step of the weights from the gradients at hand, clipped already."""
+        ...
+
+    def final_reads(self) -> Reads:
+        """Those of the trained model."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Copies of all that the rest of a run depends on, beside the weights."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """The inverse of `tensors`; the weights are restored already."""
+        ...
+
+
 Event = Progress | Discovered | Evaluated | Snapshot | Finished
 
 
@@ -84,12 +110,13 @@ def train(
     evaluate_every: int = 1000,
     snapshot_every: int = 0,
     resume: Snapshot | None = None,
+    learner: Learner | None = None,
 ) -> Iterator[Event]:
     """Train `decoder` in place; two CPU runs with the same threads agree bit for bit.
 
     So does a run that goes on from a `Snapshot` of another with the same recipe and data.
     """
-    optimizer = _optimizer(decoder, recipe)
+    learner = Discovering(decoder, training, recipe, class_names) if learner is None else learner
     stream = iter(
         BatchStream(training, recipe.length, recipe.batch_tokens, recipe.long_every, recipe.seed)
     )
@@ -98,25 +125,23 @@ def train(
     losses: list[Tensor] = []
     first = 1
     if resume is not None:
-        _restore(resume, decoder, optimizer, dials)
+        _restore(resume, decoder, dials)
+        learner.restore(resume)
         reads, first = resume.reads, resume.step + 1
         for _ in range(resume.step):
             next(stream)
     clock = time.monotonic()
     for step in range(first, recipe.steps + 1):
-        if step == recipe.discovery_steps + 1 and recipe.sample_dial:
-            reads = discover(decoder, training, recipe, class_names)
+        before, reads = reads, learner.reads(step)
+        if before is None and reads is not None:
             yield Discovered(step, reads)
-        rate = learning_rate(recipe, step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         batch = next(stream)
         dial = None if reads is None else sample_dials(recipe, len(batch.ids), dials)
         loss = batch_loss(decoder, batch, dial, reads, recipe)
-        optimizer.zero_grad(set_to_none=True)
+        decoder.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
+        learner.update(step, learning_rate(recipe, step))
         losses.append(loss.detach())
         if step % report_every == 0 or step == recipe.steps:
             speed = len(losses) * recipe.batch_tokens / (time.monotonic() - clock)
@@ -126,13 +151,47 @@ def train(
         if step % evaluate_every == 0 and step < recipe.steps:
             yield Evaluated(step, tuple(_evaluations(decoder, validation, recipe, reads)))
             clock = time.monotonic()
-        if snapshot_every and step % snapshot_every == 0 and step < recipe.steps:
-            yield Snapshot(step, _tensors(decoder, optimizer, dials), reads)
+        if snapshot_every and (step % snapshot_every == 0 or step == recipe.steps):
+            tensors = {**_tensors(decoder, dials), **learner.tensors()}
+            yield Snapshot(step, tensors, reads)
             clock = time.monotonic()
-    if reads is None:
-        reads = discover(decoder, training, recipe, class_names)
+    reads = learner.final_reads()
     yield Evaluated(recipe.steps, tuple(_evaluations(decoder, validation, recipe, reads)))
     yield Finished(recipe.steps, reads)
+
+
+class Discovering:
+    """The plain way: AdamW on everything; reads discovered once, after `discovery_tokens`."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        training: Documents,
+        recipe: Preset,
+        class_names: tuple[str, ...],
+    ) -> None:
+        self._optimizer = adamw(decoder, recipe)
+        self._discover = lambda: discover(decoder, training, recipe, class_names)
+        self._recipe, self._reads = recipe, None
+
+    def reads(self, step: int) -> Reads | None:
+        due = self._recipe.sample_dial and step > self._recipe.discovery_steps
+        if due and self._reads is None:
+            self._reads = self._discover()
+        return self._reads
+
+    def update(self, step: int, rate: float) -> None:
+        stepped(self._optimizer, rate)
+
+    def final_reads(self) -> Reads:
+        return self._discover() if self._reads is None else self._reads
+
+    def tensors(self) -> dict[str, Tensor]:
+        return optimizer_tensors(self._optimizer)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        self._reads = snapshot.reads
+        restore_optimizer(self._optimizer, snapshot)
 
 
 def batch_loss(
@@ -202,46 +261,20 @@ def learning_rate(recipe: Preset, step: int) -> float:
     return recipe.learning_rate * warm * (recipe.final_rate + (1 - recipe.final_rate) * left)
 
 
-def _optimizer(decoder: Decoder, recipe: Preset) -> torch.optim.Optimizer:
-    matrices = [p for p in decoder.parameters() if p.ndim == 2]
-    vectors = [p for p in decoder.parameters() if p.ndim != 2]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
-
-
-def _tensors(
-    decoder: Decoder, optimizer: torch.optim.Optimizer, dials: torch.Generator
-) -> dict[str, Tensor]:
-    """The tensors of a `Snapshot`."""
+def _tensors(decoder: Decoder, dials: torch.Generator) -> dict[str, Tensor]:
+    """What a `Snapshot` holds beside the learner's."""
     found: dict[str, Tensor] = {
         f"decoder.{name}": value for name, value in decoder.named_parameters()
     }
-    for index, state in optimizer.state_dict()["state"].items():
-        found.update({f"optimizer.{index}.{name}": value for name, value in state.items()})
     found["dials"] = dials.get_state()
     return {name: value.detach().to("cpu", copy=True) for name, value in found.items()}
 
 
-def _restore(
-    snapshot: Snapshot,
-    decoder: Decoder,
-    optimizer: torch.optim.Optimizer,
-    dials: torch.Generator,
-) -> None:
+def _restore(snapshot: Snapshot, decoder: Decoder, dials: torch.Generator) -> None:
     """The inverse of `_tensors`."""
-    state: dict[int, dict[str, Tensor]] = {}
     with torch.no_grad():
         for name, parameter in decoder.named_parameters():
             parameter.copy_(snapshot.tensors[f"decoder.{name}"])
-    for name, value in snapshot.tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "optimizer":
-            index, _, key = rest.partition(".")
-            state.setdefault(int(index), {})[key] = value.clone()
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     dials.set_state(snapshot.tensors["dials"])
 
 

@@ -2,6 +2,9 @@
 
 config.json  weights.safetensors  tokenizer.json  blocks.json  lexicon.tsv  reads.json
 provenance.json  manifest.json (sha256 of every other file, and the content hash over them)
+
+A model whose blocks have committed dimensions has them in subspaces.json and subspaces.safetensors;
+certificate.json and path.json say what was certified of it, and are hashed like its provenance.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from model.blocks.lexicon import Lexicon
 from model.blocks.partition import Partition
+from model.blocks.subspaces import Subspaces
 from model.errors import CheckpointError
 from model.locality.reads import Reads
 from model.transformer.config import DecoderConfig
@@ -31,14 +35,22 @@ from model.transformer.tokenizer import Tokenizer
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "weights.safetensors", "tokenizer.json"
 BLOCKS, LEXICON, READS = "blocks.json", "lexicon.tsv", "reads.json"
 PROVENANCE, MANIFEST = "provenance.json", "manifest.json"
+SUBSPACES, BASIS = "subspaces.json", "subspaces.safetensors"
+CERTIFICATE, PATH = "certificate.json", "path.json"
 HASHED = (CONFIG, WEIGHTS, TOKENIZER, BLOCKS, LEXICON, READS)
+HASHED_IF_THERE = (SUBSPACES, BASIS)
+OPTIONAL = (*HASHED_IF_THERE, CERTIFICATE, PATH)
 _FORMAT = 1
 _LARGEST_JSON = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and all that gives its numbers meaning. content_hash: sha256 over `HASHED`, hex."""
+    """A model and all that gives its numbers meaning.
+
+    content_hash: sha256 over `HASHED` and what there is of `HASHED_IF_THERE`, hex. subspaces: where
+    blocks have committed dimensions, along the decoder's own axes. certificate, path: as stored.
+    """
 
     decoder: Decoder
     tokenizer: Tokenizer
@@ -47,6 +59,9 @@ class LoadedModel:
     reads: Reads
     provenance: Mapping[str, Any]
     content_hash: str
+    subspaces: Subspaces | None = None
+    certificate: Mapping[str, Any] | None = None
+    path: Mapping[str, Any] | None = None
 
     @property
     def config(self) -> DecoderConfig:
@@ -61,6 +76,9 @@ def save_model(
     lexicon: Lexicon,
     reads: Reads,
     provenance: Mapping[str, Any],
+    subspaces: Subspaces | None = None,
+    certificate: Mapping[str, Any] | None = None,
+    path: Mapping[str, Any] | None = None,
 ) -> str:
     """Write a model directory whole or not at all, replacing what was there; its content hash.
 
@@ -83,13 +101,20 @@ def save_model(
         lexicon.save(draft / LEXICON)
         write_json(draft / READS, reads.to_dict())
         write_json(draft / PROVENANCE, provenance)
-        files = {name: _sha256(draft / name) for name in (*HASHED, PROVENANCE)}
+        if subspaces is not None:
+            write_json(draft / SUBSPACES, subspaces.to_dict())
+            save_file(subspaces.to_tensors(), draft / BASIS, metadata={"format": "pt"})
+        for name, data in ((CERTIFICATE, certificate), (PATH, path)):
+            if data is not None:
+                write_json(draft / name, data)
+        present = [name for name in OPTIONAL if (draft / name).exists()]
+        files = {name: _sha256(draft / name) for name in (*HASHED, PROVENANCE, *present)}
         content_hash = _content_hash(files)
         manifest = {"format": _FORMAT, "content_hash": content_hash, "files": files}
         write_json(draft / MANIFEST, manifest)
-        for path in draft.iterdir():
-            path.chmod(0o644)
-            _flush(path)
+        for file in draft.iterdir():
+            file.chmod(0o644)
+            _flush(file)
         draft.chmod(0o755)
         _replace_directory(draft, directory)
     except BaseException:
@@ -103,12 +128,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     content_hash = verify(directory)
     config = DecoderConfig.from_dict(read_json(directory / CONFIG))
     decoder = Decoder(config)
-    try:
-        weights = load_file(directory / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            WEIGHTS, str(error), "must be a whole safetensors file", "Restore the file"
-        ) from error
+    weights = _tensors(directory / WEIGHTS)
     if config.tied_embeddings and "embed.weight" in weights:
         weights["unembed.weight"] = weights["embed.weight"]
     expected = {name: tuple(value.shape) for name, value in decoder.state_dict().items()}
@@ -133,6 +153,9 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
         reads,
         read_json(directory / PROVENANCE),
         content_hash,
+        _subspaces(directory),
+        _json_if_there(directory / CERTIFICATE),
+        _json_if_there(directory / PATH),
     )
 
 
@@ -151,7 +174,7 @@ def verify(directory: Path) -> str:
             f"must be of format {_FORMAT}",
             "Use a model written by this version",
         )
-    for name in (*HASHED, PROVENANCE):
+    for name in (*HASHED, PROVENANCE, *(name for name in OPTIONAL if name in files)):
         if not (directory / name).is_file():
             raise CheckpointError(
                 "Model file", f"{directory.name}/{name}", "is missing", "Restore the directory"
@@ -162,6 +185,14 @@ def verify(directory: Path) -> str:
                 f"{directory.name}/{name}",
                 "was altered or cut short: its hash differs from the manifest's",
                 "Restore the directory",
+            )
+    for name in OPTIONAL:
+        if name not in files and (directory / name).exists():
+            raise CheckpointError(
+                "Model file",
+                f"{directory.name}/{name}",
+                "is not in the manifest, so that nothing vouches for it",
+                "Remove it, or restore the directory",
             )
     content_hash = _content_hash(files)
     if manifest.get("content_hash") != content_hash:
@@ -201,8 +232,27 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            path.name, str(error), "must be a whole safetensors file", "Restore the file"
+        ) from error
+
+
+def _subspaces(directory: Path) -> Subspaces | None:
+    data = _json_if_there(directory / SUBSPACES)
+    return None if data is None else Subspaces.from_stored(data, _tensors(directory / BASIS))
+
+
+def _json_if_there(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.exists() else None
+
+
 def _content_hash(files: Mapping[str, str]) -> str:
-    lines = "".join(f"{name} {files[name]}\n" for name in HASHED)
+    present = (name for name in HASHED_IF_THERE if name in files)
+    lines = "".join(f"{name} {files[name]}\n" for name in (*HASHED, *present))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
