@@ -16,9 +16,12 @@ from workbench import (
     cli_anchors,
     cli_audit,
     cli_bounds,
+    cli_certify,
     cli_examples,
     cli_log,
     cli_models,
+    cli_rules,
+    cli_sparse,
     cli_sweep,
     cli_train,
     cli_verify,
@@ -27,6 +30,8 @@ from workbench import (
 COMMANDS = (
     cli_models,
     cli_train,
+    cli_sparse,
+    cli_certify,
     cli_sweep,
     cli_bounds,
     cli_anchors,
@@ -34,6 +39,7 @@ COMMANDS = (
     cli_audit,
     cli_verify,
     cli_log,
+    cli_rules,
 )
 
 
