@@ -176,7 +176,7 @@ def _undecided(bound: Bound) -> list[Clash]:
 def _meeting(bound: Bound) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Heads that two rules share, and which pairs clash as far as arrays say: [rule, rule] each."""
     count = len(bound)
-    flat = bound.scope.reshape(count, -1).astype(np.float32)
+    flat = bound.scope.reshape(count, np.prod(bound.scope.shape[1:])).astype(np.float32)
     blocks = bound.blocks.astype(np.float32)
     first = np.array([rule.when.first or 0 for rule in bound.rules], dtype=np.float64)
     ends = [rule.when.last for rule in bound.rules]

@@ -164,7 +164,11 @@ def _rule(entry: Any, index: int, lines: Lines) -> Rule:
         if error.subject.startswith("Line "):
             raise
         key = error.key
-        at = where(key) if key.startswith("checker") or key in entry else where(f"when.{key}")
+        at = (
+            where(key)
+            if key.startswith(("checker", "when.")) or key in entry
+            else where(f"when.{key}")
+        )
         raise _placed(error, f"{_line(at or line)}{subject}") from error
 
 
