@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from benchmarks.report import Goal, Row, ratio_row
 from benchmarks.subject import Subject
 from benchmarks.timing import in_turn
+from model.blocks.membership import MembershipTable
 from model.locality.bias import dial_biases
 from model.locality.dial import Dial
 from model.locality.reads import Reads
@@ -28,7 +30,11 @@ from model.locality.removal import (
     relevance_without,
     removal_effects,
 )
+from model.training.corpus import load_glosses
+from model.transformer.checkpoint import LoadedModel
 from model.transformer.decoder import Decoder
+from workbench.audit_batch import batch_rows
+from workbench.audit_batch_input import Asked
 from workbench.audit_effects import block_effects
 from workbench.inference import forget_passes, prepare
 from workbench.inference import run as run_prompt
@@ -36,6 +42,7 @@ from workbench.inference import run as run_prompt
 LENGTH = 128
 TOLERANCE = 1e-3  # bits and nats of both ways, float32
 DIAL = Dial(0.9)
+PROMPTS, BATCH_EVERY, BATCH_TOKENS = 256, 400, 4096
 
 
 def hooked(
@@ -144,3 +151,65 @@ def rows(subject: Subject, runs: int) -> Iterator[Row]:
         Goal(1.5, at_most=False),
         details=details,
     )
+    yield from batch_rows_of(subject, runs)
+
+
+def plain_scoring(model: LoadedModel, texts: Sequence[str], dial: Dial) -> list[float]:
+    """Nats of each text, batched by length, and nothing else."""
+    encoded = [[model.tokenizer.bos_id, *ids] for ids in model.tokenizer.encode_batch(texts)]
+    order = sorted(range(len(texts)), key=lambda index: len(encoded[index]))
+    table = MembershipTable(model.tokenizer.token_bytes, model.partition, model.lexicon)
+    found = [0.0] * len(texts)
+    while order:
+        batch: list[int] = []
+        while order and (len(batch) + 1) * len(encoded[order[0]]) <= BATCH_TOKENS:
+            batch.append(order.pop(0))
+        ids = torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(encoded[index]) for index in batch], batch_first=True, padding_value=-100
+        )
+        tokens = ids.clamp(min=0)
+        relevance = None
+        if not dial.is_zero:
+            classes = torch.from_numpy(table.classes_for_ids(tokens.numpy()))
+            relevance = Relevance.compile(classes, model.reads)
+        logits = model.decoder(tokens, dial, relevance)[:, :-1]
+        nats = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        sums = nats.view(len(batch), -1).sum(dim=1).tolist()
+        for index, value in zip(batch, sums, strict=True):
+            found[index] = value
+    return found
+
+
+@torch.inference_mode()
+def batch_rows_of(subject: Subject, runs: int) -> Iterator[Row]:
+    """The batch audit against plain scoring, at dial 0 and at dial 1."""
+    model = subject.model
+    texts = [gloss.text for gloss in load_glosses()[::BATCH_EVERY]][:PROMPTS]
+    asked = [Asked(number, text) for number, text in enumerate(texts, start=1)]
+    for value in (0.0, 1.0):
+        dial = Dial(value)
+        audited = [row for part in batch_rows(model, asked, [dial]) for row in part]
+        plain = plain_scoring(model, texts, dial)
+        difference = max(
+            abs(row["bits"][0] * row["tokens"] * math.log(2.0) - nats) / row["tokens"]
+            for row, nats in zip(audited, plain, strict=True)
+        )
+        if difference > TOLERANCE:
+            raise ValueError(f"Both ways must score the same, and differ by {difference:.2g}")
+        taken = in_turn(
+            {
+                "batch": lambda dial=dial: list(batch_rows(model, asked, [dial])),
+                "plain": lambda dial=dial: plain_scoring(model, texts, dial),
+            },
+            runs,
+        )
+        tokens = sum(row["tokens"] for row in audited)
+        yield ratio_row(
+            "f",
+            f"plain batched scoring / batch audit, at dial {value:g}",
+            f"{len(texts)} texts",
+            taken["plain"],
+            taken["batch"],
+            Goal(0.8, at_most=False),
+            details={"largest_difference": difference, "tokens": tokens},
+        )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from workbench.audit_log import append
-from workbench.cli_sweep import progress_line, read_texts, trained_gain
+from workbench.cli_sweep import parse_dials, progress_line, read_texts, trained_gain
 from workbench.devices import CHOICES
 from workbench.models import open_model
 
@@ -41,11 +42,37 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("--salt", default="", metavar="HEX", help="for --redact (drawn anew)")
     command.set_defaults(run=run)
+    add_batch(commands)
 
 
-def add_dial(command: argparse.ArgumentParser) -> None:
-    """Add the options that say at which dial a model runs, and where."""
-    command.add_argument("--dial", type=float, default=1.0, help="a value in [0, 1] (1)")
+def add_batch(commands: Any) -> None:
+    """Add the subcommand for many prompts."""
+    command = commands.add_parser(
+        "audit-batch",
+        help="audit many prompts",
+        description="Which blocks fire on each prompt, how much they cover, bits a token, and how "
+        "steady that is under other dials and paraphrases. Streams; the same command goes on where "
+        "an interrupted one stopped.",
+    )
+    command.add_argument("--model", required=True, metavar="M", help="a name that `models` lists")
+    command.add_argument(
+        "--prompts",
+        required=True,
+        metavar="F",
+        help=".csv or .jsonl with `prompt`, and `id` and `paraphrase` where there are such",
+    )
+    command.add_argument("--out", required=True, metavar="DIR", help="a folder, new or to go on in")
+    command.add_argument(
+        "--dials", default="1", help="values in [0, 1]; others are held to the first (1)"
+    )
+    add_dial(command, one=False)
+    command.set_defaults(run=run_many)
+
+
+def add_dial(command: argparse.ArgumentParser, one: bool = True) -> None:
+    """Add the options that say how a model runs and where; `one`: at one dial value."""
+    if one:
+        command.add_argument("--dial", type=float, default=1.0, help="a value in [0, 1] (1)")
     command.add_argument("--gain", type=float, help="gain of the dial (the model's own)")
     command.add_argument("--temperature", type=float, default=1.0, help="at dial 1 (1)")
     command.add_argument("--schedule", default="uniform", choices=("uniform", "progressive"))
@@ -81,3 +108,27 @@ def run(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     append("export", {"bundle": content_hash})
     yield "out", content_hash
     yield "err", f"written: {options.out} ({len(texts)} prompts)"
+
+
+def run_many(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """(stream, text) pairs; input is checked before anything is loaded."""
+    values, prompts = parse_dials(options.dials), Path(options.prompts)
+    from model.locality.dial import Dial, Schedule
+    from workbench.audit_batch_files import SUMMARY, run_batch
+    from workbench.evidence import check_parent
+
+    folder = Path(options.out).absolute()
+    check_parent(folder)
+    schedule = Schedule(options.schedule, options.beta)
+    model = open_model(options.model, options.device)
+    gain = trained_gain(model.provenance) if options.gain is None else options.gain
+    dials = [Dial(value, gain, options.temperature, schedule) for value in values]
+    append("model loaded", {"model": options.model, "content_hash": model.content_hash})
+    done = 0
+    for done in run_batch(folder, prompts, model, dials):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{done} prompts")
+            sys.stderr.flush()
+    append("audit run", {"model": model.content_hash, "dials": values, "prompts": done})
+    yield "out", (folder / SUMMARY).read_text("utf-8").rstrip("\n")
+    yield "err", f"written: {options.out} ({done} prompts)"

@@ -182,13 +182,18 @@ def write_bundle(
 
 def check_folder(folder: Path) -> None:
     """EvidenceError unless a bundle can be written there."""
-    if not folder.parent.is_dir():
-        raise EvidenceError(
-            "Output folder", str(folder), "must lie in a folder that exists", "Create that first"
-        )
+    check_parent(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise EvidenceError(
             "Output folder", str(folder), "exists already", "Name a new one: nothing is overwritten"
+        )
+
+
+def check_parent(folder: Path) -> None:
+    """EvidenceError unless the folder can be made."""
+    if not folder.parent.is_dir():
+        raise EvidenceError(
+            "Output folder", str(folder), "must lie in a folder that exists", "Create that first"
         )
 
 
