@@ -18,7 +18,14 @@ from model.blocks.membership import MembershipTable
 from model.blocks.partition import Block, Partition
 from model.locality.reads import Reads
 from model.training.presets import Preset, preset
-from model.transformer.checkpoint import HASHED, MANIFEST, PROVENANCE, save_model
+from model.transformer.checkpoint import (
+    HASHED,
+    HASHED_IF_THERE,
+    MANIFEST,
+    OPTIONAL,
+    PROVENANCE,
+    save_model,
+)
 from model.transformer.config import DecoderConfig
 from model.transformer.tokenizer import Tokenizer
 from tests.factories import lively_decoder
@@ -113,11 +120,13 @@ def save_tiny(directory: Path, seed: int) -> str:
 
 def reseal(directory: Path) -> None:
     """Rewrite the manifest after an edit, as a forger would: only the content checks are left."""
+    present = [name for name in OPTIONAL if (directory / name).exists()]
     files = {
         name: hashlib.sha256((directory / name).read_bytes()).hexdigest()
-        for name in (*HASHED, PROVENANCE)
+        for name in (*HASHED, PROVENANCE, *present)
     }
-    lines = "".join(f"{name} {files[name]}\n" for name in HASHED)
+    hashed = [name for name in (*HASHED, *HASHED_IF_THERE) if name in files]
+    lines = "".join(f"{name} {files[name]}\n" for name in hashed)
     content_hash = hashlib.sha256(lines.encode()).hexdigest()
     manifest = {"format": 1, "content_hash": content_hash, "files": files}
     (directory / MANIFEST).write_text(json.dumps(manifest), "utf-8")

@@ -16,6 +16,7 @@ from model.errors import CheckpointError, PartitionError, PenaltyError, Subspace
 from model.locality.penalties import Groups
 from model.locality.prox import prox
 from model.locality.support import describe_support, reads_of_support, sentence
+from model.training.corpus import Gloss
 from model.training.group_step import GroupStep
 from model.training.loop import Snapshot
 from model.training.sparse import prepared, subspaces_of
@@ -24,6 +25,7 @@ from model.transformer.checkpoint import load_model
 from tests.factories import lively_decoder
 from tests.model_dirs import (
     BLOCKS,
+    TEXTS,
     reseal,
     tiny_config,
     tiny_recipe,
@@ -31,10 +33,11 @@ from tests.model_dirs import (
     write_tiny_model,
 )
 from workbench import certify as certify_module
-from workbench import closing, models, paths, sparse, training
+from workbench import closing, models, path, paths, sparse, training
 from workbench.certificate import differences
 from workbench.certify import certify
 from workbench.closing import Closed, ClosingStep
+from workbench.regularisation_file import path_of
 from workbench.sparse import Committed, job_of, run_sparse
 from workbench.training import Written
 
@@ -237,3 +240,32 @@ def _axes(d_model: int) -> Any:
 
     eye = torch.eye(d_model, dtype=torch.float64)
     return Subspaces(("A", "B"), (2, 2), eye)
+
+
+def test_a_path_is_solved_around_the_model_and_stored_with_it(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made("one")
+    windows = path.held_out_windows
+    monkeypatch.setattr(path, "TOKENS", 64)
+    monkeypatch.setattr(path, "TEST_WINDOWS", 2)
+    monkeypatch.setattr(path, "UPWARD", (1.5,))
+    monkeypatch.setattr("model.training.corpus.load_glosses", tiny_glosses)
+    before = load_model(store / "models" / "one")
+    assert len(windows(before, 8)[0].ids) == 8
+    events = list(path.trace_path("one"))
+    found = path_of("one")
+    assert found is not None and len(found.points) == len(events) - 1 == 6
+    strongest = found.points[0]
+    assert strongest.strength == 1.0 and strongest.groups_alive <= found.points[-1].groups_alive
+    assert all(point.stationary for point in found.points)
+    after = load_model(store / "models" / "one")
+    assert after.content_hash == before.content_hash and after.path is not None
+    with pytest.raises(CheckpointError, match="no certificate"):
+        list(path.trace_path("base"))
+
+
+def tiny_glosses() -> list[Gloss]:
+    return [
+        Gloss(f"n{i:08}", "noun.food", ("cat",), f"{TEXTS[i % 6]} and {i} more") for i in range(600)
+    ]

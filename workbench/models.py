@@ -89,7 +89,7 @@ def list_models() -> list[ModelCard]:
 
 def model_card(name: str) -> ModelCard:
     """The card of one model; ModelNotFoundError lists the names there are."""
-    return _card(_directory(name))
+    return _card(model_directory(name))
 
 
 def open_model(name: str, device: str = "auto") -> LoadedModel:
@@ -97,7 +97,7 @@ def open_model(name: str, device: str = "auto") -> LoadedModel:
 
     ModelNotFoundError, CheckpointError or DeviceError say what to do.
     """
-    directory = _directory(name)
+    directory = model_directory(name)
     place = resolve_device(device)
     content_hash = str(read_object(directory / "manifest.json").get("content_hash"))
     return _memo.get(directory, content_hash, place)
@@ -136,7 +136,8 @@ def _directories() -> dict[str, Path]:
     return found
 
 
-def _directory(name: str) -> Path:
+def model_directory(name: str) -> Path:
+    """Where a listed model lies; ModelNotFoundError lists the names there are."""
     found = _directories()
     if check_name(name) in found:
         return found[name]
