@@ -6,8 +6,10 @@ import streamlit as st
 
 from pages import _prompt, _say, _sidebar
 from pages import _state as state
+from pages import _theory_formulas as formulas
 from pages._shown import shown
 from pages._theory_path import path_tab
+from pages._theory_rows import held_out, one_row
 from workbench import lessons, theory, theory_figures
 from workbench.choices import Choices
 from workbench.errors import LocalistError
@@ -96,6 +98,8 @@ def _guarantee(card: ModelCard | None, device: str) -> None:
         f"over all dials: **{passed:g}**. Where a row's margin is below 0 its entropy has no bound "
         "but log₂ n, which is then drawn."
     )
+    one_row(model, prompt, choices, layer, head)
+    held_out(model, choices, layer, head)
 
 
 def _needed(found: theory.NeededDial, choices: Choices) -> None:
@@ -111,11 +115,10 @@ def _needed(found: theory.NeededDial, choices: Choices) -> None:
     )
     st.caption(
         f"{holds} Row {found.worst_row} needs most: it sees n = {found.n} keys, m = {found.m} of "
-        f"them relevant, with a margin of {found.margin:.2f} nats. Needed: "
-        f"Δ′ = ln((n − m)(1 − ε) / (m ε)) = ln({found.n - found.m} · {found.fidelity:g} / "
-        f"({found.m} · {1 - found.fidelity:.3g})) = {found.needed_margin:.2f} nats, so "
-        f"−ln(1 − λ) = {found.turn:.3f} at gain {choices.gain:g}."
+        f"them relevant; ε = 1 − {found.fidelity:g}."
     )
+    for line in formulas.needed(found, choices.gain):
+        st.caption(line)
 
 
 def _sandbox(_card: ModelCard | None, _device: str) -> None:
@@ -136,12 +139,8 @@ def _sandbox(_card: ModelCard | None, _device: str) -> None:
     dial = st.slider("Dial", 0.0, 1.0, 0.5, 0.01, key="sandbox_dial")
     row = Sandbox(int(n), int(m), margin, spread, gain)
     [now], _ = lessons.outcomes(row, (dial,))
-    applies = "" if now.entropy_applies else " (not applicable: Δ′ is below 0)"
-    st.markdown(
-        f"Δ′ = Δ − gain · ln(1 − λ) = **{now.margin_after:.3g} nats**. Mass outside the block: "
-        f"**{now.off_mass:.4f}**, at most **{now.off_bound:.4f}**. Entropy: "
-        f"**{now.bits:.3f} bits**, at most **{now.bits_bound:.3f}**{applies}."
-    )
+    for line in formulas.sandbox(row, now):
+        st.markdown(line)
     bars = lessons.row_table(row, dial)
     shown(bars, theory_figures.row_figure(bars), "Weights of the row's keys at dial 0 and now")
     table = lessons.sandbox_table(row, _DIALS)

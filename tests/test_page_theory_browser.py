@@ -38,6 +38,6 @@ def test_the_theory_page_draws_bounds_a_row_and_traps(page, app_server):
     opened.get_by_role("tab", name="One row to play with").click()
     expect(opened.locator(".js-plotly-plot:visible")).to_have_count(2)
     opened.get_by_role("slider", name="Dial").press("End")
-    expect(opened.get_by_text("Mass outside the block: 0.0000, at most 0.0000")).to_be_visible()
+    expect(opened.get_by_text("= 0.0000; it is 0.0000.")).to_be_visible()
     opened.get_by_role("tab", name="Three traps").click()
     expect(opened.get_by_text("Nothing leads out of the bilinear zero")).to_be_visible()

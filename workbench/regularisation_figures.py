@@ -41,8 +41,8 @@ def path_figure(table: Table, at: int) -> Figure:
     marks = [f"circle{'' if on else '-open'}" for on in table.column("stationary").cells]
     alive = table.column("groups_alive").cells
     shares = [
-        ("zero_share", "groups exactly zero", TEAL, "solid", [f"{n} alive" for n in alive]),
-        ("pool_score_share", "score variance through the pool", PINK, "dot", None),
+        ("zero_share", "exactly zero", TEAL, "solid", [f"{n} alive" for n in alive]),
+        ("pool_score_share", "through the pool", PINK, "dot", None),
     ]
     costs = [each for each in table.columns if each.key.startswith("perplexity_dial_")]
     traces = [
@@ -65,6 +65,8 @@ def path_figure(table: Table, at: int) -> Figure:
     for number, ((low, high), (title, unit)) in enumerate(zip(_PANELS, titles, strict=True), 1):
         suffix = "" if number == 1 else str(number)
         layout[f"xaxis{suffix}"] = {"anchor": f"y{suffix}", "type": kind}
+        if kind == "log":
+            layout[f"xaxis{suffix}"]["dtick"] = "D2"  # 1, 2 and 5 of each power of ten
         layout[f"yaxis{suffix}"] = {
             "domain": [low, high],
             "anchor": f"x{suffix}",
@@ -124,7 +126,7 @@ def support_figure(table: Table, largest: float) -> Figure:
     layout = {
         "height": 130 + 19 * len(blocks),
         "margin": MARGIN,
-        "xaxis": {"side": "top", "type": "category", "showgrid": False, "tickangle": -90},
+        "xaxis": {"type": "category", "showgrid": False, "tickangle": -90},
         "yaxis": {
             "autorange": "reversed", "type": "category", "showgrid": False, "ticks": "", "dtick": 1,
         },

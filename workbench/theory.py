@@ -70,7 +70,7 @@ def guarantee_table(
         found = _memo.put(key, _measure(model, prompt, choices))
     rows = int(found.rows[layer, head])
     if not rows:
-        raise _no_row(layer, head)
+        raise no_row(layer, head)
     about = {
         "model_hash": model.content_hash,
         "layer": layer,
@@ -118,7 +118,7 @@ def _measure(model: LoadedModel, prompt: Prompt, choices: Choices) -> _Measured:
     return _Measured(values, rows)
 
 
-def _no_row(layer: int, head: int) -> BoundError:
+def no_row(layer: int, head: int) -> BoundError:
     return BoundError(
         f"Layer {layer}, head {head}",
         "no row",
@@ -134,6 +134,8 @@ class NeededDial:
     exact: whether it holds for the model, and not only for scores as they stand at dial 0.
     worst_row: the query that needs most, which sees n keys, m of them relevant; margin: its joint
     margin at dial 0, needed_margin: the one it needs, turn: its -ln(1 - lambda), all in nats.
+    classes: of its keys that are not relevant, each (how many, raw margin in nats, gap R - r).
+    weight: the share of the dial that the head takes.
     fidelity_there: measured at `every`, the least of a row.
     """
 
@@ -147,6 +149,8 @@ class NeededDial:
     m: int
     margin: float
     needed_margin: float
+    classes: tuple[tuple[int, float, float], ...]
+    weight: float
     fidelity_there: float
 
 
@@ -186,7 +190,7 @@ def needed_dial(
     )
     kept = (m > 0) & (n > 1)
     if not bool(kept.any()):
-        raise _no_row(layer, head)
+        raise no_row(layer, head)
     need = bounds.needed_margin(n[kept], m[kept], 1.0 - fidelity).value
     force = bounds.needed_strength_jointly(need, margins[kept], counts[kept], 1.0, gaps[kept])
     turn = bounds.needed_turn(force, choices.gain)
@@ -211,6 +215,14 @@ def needed_dial(
         int(m[kept][worst]),
         float(bounds.joint_margin(margins[kept], counts[kept])[worst]),
         float(need[worst]),
+        tuple(
+            (int(count), float(margin), float(gap))
+            for count, margin, gap in zip(
+                counts[kept][worst], margins[kept][worst], gaps[kept][worst], strict=True
+            )
+            if count
+        ),
+        weight,
         there,
     )
 

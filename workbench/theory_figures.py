@@ -20,6 +20,7 @@ from workbench.figures import (
 from workbench.tables import Table
 
 _GAP = "rgba(61, 143, 198, 0.18)"
+_FILLS = ("rgba(23, 135, 143, 0.20)", "rgba(61, 143, 198, 0.20)")
 
 
 def guarantee_figure(table: Table) -> Figure:
@@ -40,15 +41,61 @@ def guarantee_figure(table: Table) -> Figure:
             if number == 1:
                 trace |= {"fill": "tonexty", "fillcolor": _GAP}
             traces.append(trace)
-    passed = [index for index, rows in enumerate(table.column("violations").cells) if rows > 0]
-    if passed:
-        crosses = line(x, table, "fidelity", "bound passed", PINK, "solid", 1)
-        crosses["x"], crosses["y"] = ([crosses[axis][i] for i in passed] for axis in "xy")
-        marker = {"symbol": "x", "size": 12, "color": PINK}
-        traces.append(crosses | {"mode": "markers", "marker": marker})
+    traces += _crosses(table, x)
     layout = _panels(("Fidelity", "Entropy"), ("mean fraction", "mean bits"))
     layout["yaxis"]["range"] = [0, 1.02]
     return {"data": traces, "layout": layout}
+
+
+def set_figure(table: Table) -> Figure:
+    """Means over rows or heads, guaranteed and measured, and the band of what was measured.
+
+    Beside the band's edge that a bound is about, the same edge of the bounds: dotted. Dials at
+    which a row passes its bound are marked by crosses; there should be none.
+    """
+    x = list(table.column("dial").cells)
+    traces: list[dict[str, Any]] = []
+    panels = (
+        ("fidelity", TEAL, _FILLS[0], "low", "at least", 1),
+        ("entropy", BLUE, _FILLS[1], "high", "at most", 2),
+    )
+    of = str(table.about["band"])
+    for key, colour, fill, edge, promise, panel in panels:
+        for side in ("low", "high"):
+            trace = line(x, table, f"{key}_{side}", f"band of {of}", colour, "solid", panel)
+            trace |= {"line": {"width": 0}, "showlegend": side == "high"}
+            trace |= {"hovertemplate": "%{y:.4f}" + f" ({side} edge)"}
+            if side == "high":
+                trace |= {"fill": "tonexty", "fillcolor": fill}
+            traces.append(trace)
+        for name, words, dash in (
+            (key, "measured, mean", "solid"),
+            (f"{key}_bound", f"guaranteed, mean: {promise}", "dash"),
+            (f"{key}_bound_{edge}", f"guaranteed, {edge} edge", "dot"),
+        ):
+            traces.append(line(x, table, name, words, colour, dash, panel))
+    traces += _crosses(table, x)
+    layout = _panels(("Fidelity", "Entropy"), ("fraction", "bits"))
+    layout["yaxis"]["range"] = [0, 1.02]
+    layout["height"] = 640
+    for suffix, (low, _) in zip(("", "2"), _DOMAINS, strict=True):
+        # Four names do not fit beside the panel's title on a narrow screen.
+        layout[f"legend{suffix}"] = {
+            **LEGEND, "y": low - 0.05 - 0.03 * bool(suffix), "yanchor": "top", "x": 0,
+            "xanchor": "left",
+        }  # fmt: skip
+    return {"data": traces, "layout": layout}
+
+
+def _crosses(table: Table, x: list[float]) -> list[dict[str, Any]]:
+    """A cross at each dial where rows pass their bound; nothing where none do."""
+    passed = [index for index, rows in enumerate(table.column("violations").cells) if rows > 0]
+    if not passed:
+        return []
+    crosses = line(x, table, "fidelity", "bound passed", PINK, "solid", 1)
+    crosses["x"], crosses["y"] = ([crosses[axis][i] for i in passed] for axis in "xy")
+    marker = {"symbol": "x", "size": 12, "color": PINK}
+    return [crosses | {"mode": "markers", "marker": marker}]
 
 
 def sandbox_figure(table: Table, dial: float) -> Figure:
