@@ -19,8 +19,8 @@ _ENDLESS = 1e15  # nats; the strength of dial 1 is a number of this kind
 def strength(path: RegularisationPath, point: Point) -> str:
     """alpha_max, and alpha as a share of it."""
     return (
-        f"α_max = max over groups of ‖∇f‖ / w = {path.alpha_max:.4g} nats per unit of weight, at "
-        f"the model fitted with all groups zero. α = {point.strength:.3g} · {path.alpha_max:.4g} = "
+        f"α_max = max over groups of ‖∇f‖ / w = {path.alpha_max:.4g} nats per unit of weight, "
+        f"taken where all groups are zero. α = {point.strength:.3g} · {path.alpha_max:.4g} = "
         f"**{point.alpha:.4g}**."
     )
 

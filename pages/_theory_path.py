@@ -22,8 +22,8 @@ def path_tab(card: ModelCard | None, _device: str) -> None:
     """The tab; says what to do for a model that has no path."""
     st.caption(
         "Training with a group penalty of strength α on what each head reads of each block. At "
-        "α_max all of it is exactly zero; as α falls, group after group comes alive. The path "
-        "below was trained from strong to weak, each point from the one before."
+        "α_max all of it is exactly zero; as α falls, group after group comes alive. Each point of "
+        "the path was started from its neighbour; all other weights stay as they are."
     )
     if card is None or card.error:
         st.info("Choose a model on the left.")
@@ -49,7 +49,7 @@ def path_tab(card: ModelCard | None, _device: str) -> None:
     )
     st.caption(
         "Filled marks are stationary points, open ones are not. Perplexity is measured on "
-        "the objective's own text."
+        "held-out text."
     )
     _support(path, at)
     _one_group(card.name, path, at)
@@ -66,18 +66,20 @@ def _point(name: str, path: RegularisationPath) -> int:
         format_func=lambda at: tables.label(path.points[at]),
         key=f"{_POINT}_{name}_{path.model_hash[:12]}",
         persist_state="session",
-        help="It begins at the strongest point whose perplexity at dial 0 is at most 1.05 times "
-        "that of the weakest.",
+        help="It begins at the model's own point, where that is known; else at the strongest whose "
+        "perplexity at dial 0 is at most 1.05 times that of the weakest.",
     )
 
 
 def _told(path: RegularisationPath, point: Point) -> None:
     first = point.measured[0]
+    own = path.own is not None and path.points[path.own] is point
+    itself = " This is the model itself." if own else ""
     st.markdown(
         f"At strength **{tables.label(point)}**, **{point.groups_alive}** of {path.groups} groups "
         f"are alive and **{point.zero_share:.1%}** exactly zero; {point.pool_score_share:.1%} of "
         f"the scores' variance goes through the pool, which no penalty reaches. Perplexity at dial "
-        f"{first.dial:g}: **{first.perplexity:.1f}**."
+        f"{first.dial:g}: **{first.perplexity:.1f}**.{itself}"
     )
     st.markdown(formulas.strength(path, point))
     st.markdown(formulas.penalty(path, point))

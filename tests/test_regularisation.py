@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from model.errors import CheckpointError, LocalistError, PenaltyError
+from model.errors import CheckpointError, LocalistError, ModelNotFoundError, PenaltyError
 from model.locality import stationarity
 from model.locality.penalties import Groups
 from tests import page_models
@@ -157,7 +157,8 @@ def test_a_directory_with_and_without_a_path_and_one_that_was_altered(tmp_path, 
         assert path_of("path-less") is None
         add_path(own_models() / "path-less", rng)
         assert path_of("path-less") is not None
-        assert path_of("nobody") is None
+        with pytest.raises(ModelNotFoundError, match="nobody"):
+            path_of("nobody")
         with pytest.raises(LocalistError, match="Model name"):
             path_of("../path-less")
     finally:
@@ -171,6 +172,11 @@ def test_the_point_to_begin_with_is_the_strongest_of_nearly_the_least_cost(data)
     assert path_from(data, CONFIG).likely() == 3
     data["points"][2]["dials"][0] |= {"nats_per_token": 4.048, "perplexity": math.exp(4.048)}
     assert path_from(data, CONFIG).likely() == 2
+    own = path_from({**data, "own_strength": STRENGTHS[1]}, CONFIG)
+    assert own.own == own.likely() == 1
+    for wrong in (0.3, NAN, "1"):
+        with pytest.raises(PenaltyError, match="own_strength"):
+            path_from({**data, "own_strength": wrong}, CONFIG)
 
 
 def test_the_path_table_has_a_row_a_point_with_units(data, path):

@@ -17,7 +17,7 @@ TOLERANCE = 1e-3  # as `model.locality.stationarity.TOLERANCE`, which a test com
 
 @dataclass(frozen=True)
 class Measured:
-    """A point of the path on the objective's text at one dial; perplexity is exp(nats)."""
+    """A point of the path on held-out text at one dial; perplexity is exp(nats)."""
 
     dial: float
     nats_per_token: float
@@ -59,7 +59,8 @@ class RegularisationPath:
     """All points, from strong to weak, and what they share.
 
     tokens, text_sha256: of the fixed objective set; dials, dial_weights: its quadrature. ranks: the
-    dimensions of each block. alpha_max: nats per unit of weight.
+    dimensions of each block. alpha_max: nats per unit of weight. own: which point the model itself
+    is, None where the file does not say.
     """
 
     model_hash: str
@@ -75,6 +76,7 @@ class RegularisationPath:
     kv_heads: int
     d_head: int
     points: tuple[Point, ...]
+    own: int | None = None
 
     @property
     def groups(self) -> int:
@@ -97,6 +99,12 @@ class RegularisationPath:
         )
 
     def likely(self) -> int:
-        """The strongest point whose perplexity at dial 0 is within 1.05 times the weakest one's."""
+        """The point to begin with: the model's own.
+
+        Where it is not known, the strongest whose perplexity at dial 0 is within 1.05 times the
+        weakest one's.
+        """
+        if self.own is not None:
+            return self.own
         costs = [point.measured[0].perplexity for point in self.points]
         return next(at for at, cost in enumerate(costs) if cost <= 1.05 * costs[-1])

@@ -20,7 +20,7 @@ from model.errors import CheckpointError, PenaltyError
 from workbench.files import read_object
 from workbench.inference import read_only
 from workbench.memo import Memo
-from workbench.paths import check_name, model_folders
+from workbench.models import model_directory
 from workbench.regularisation import TOLERANCE, Measured, Point, RegularisationPath
 
 if TYPE_CHECKING:
@@ -39,12 +39,8 @@ _paths: Memo[RegularisationPath] = Memo(
 
 
 def path_of(name: str) -> RegularisationPath | None:
-    """The path of a listed model, None where it has none; CheckpointError where it is damaged."""
-    for folder in model_folders():
-        directory = folder / check_name(name)
-        if directory.is_dir():
-            return read_path(directory)
-    return None
+    """The path of a listed model, None where it has none; errors as in `read_path`."""
+    return read_path(model_directory(name))
 
 
 def read_path(directory: Path) -> RegularisationPath | None:
@@ -111,8 +107,19 @@ def path_from(
         raise _wrong("Dials of the points", "several lists", "must be the same at each point")
     return RegularisationPath(
         model_hash, alpha_max, _whole(objective, "tokens", 1), sha256, dials, weights,
-        blocks, ranks, *shape[:3], config.d_head, points,
+        blocks, ranks, *shape[:3], config.d_head, points, _own(data, strengths),
     )  # fmt: skip
+
+
+def _own(data: Mapping[str, Any], strengths: list[float]) -> int | None:
+    """Which point the model itself is, where the file says so: it must be one of them."""
+    if data.get("own_strength") is None:
+        return None
+    own = _number(data, "own_strength", 0.0, 1.0)
+    for at, strength in enumerate(strengths):
+        if math.isclose(strength, own, rel_tol=_ROUNDING):
+            return at
+    raise _wrong("own_strength", own, "is the strength of none of the points")
 
 
 def _blocks(data: Mapping[str, Any], d_model: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
