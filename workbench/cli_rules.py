@@ -76,6 +76,21 @@ def add_to(commands: Any) -> None:
     add_json(write, "the text, rules fired and checks")
     write.set_defaults(run=_generate)
 
+    induce = actions.add_parser(
+        "induce",
+        help="find rules in a model's attention, test and ablate them on other texts",
+        description="Half of the texts propose, the other half decides. Prints, beside every rule, "
+        "what its ablation costs, and how many rules are found with the classes shuffled.",
+    )
+    _add_model(induce, required=True)
+    _add_texts(induce, "texts to find rules in (held-out glosses)")
+    induce.add_argument("--rate", type=float, default=0.05, help="false discovery rate (0.05)")
+    induce.add_argument("--most", type=int, default=20, help="rules that are ablated (20)")
+    induce.add_argument("--seed", type=int, default=0, help="of halves and shuffling (0)")
+    induce.add_argument("--out", metavar="FILE", help="write them as a file of rules")
+    add_json(induce, "the rules found")
+    induce.set_defaults(run=_induce)
+
 
 def _add_model(command: argparse.ArgumentParser, required: bool) -> None:
     command.add_argument(
@@ -195,6 +210,35 @@ def _generate(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
         yield from _lines(fired, "err")
         yield from _lines(checks_table(last.checks, {}), "err")
     yield "err", f"{last.n_tokens} tokens, {last.reason}"
+
+
+def _induce(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    from model.rules.toml_file import to_toml
+    from workbench.files import write_atomic
+    from workbench.rules_induced import induced_rules
+    from workbench.rules_tables import induced_table
+
+    _ready(options)
+    if options.out:
+        check_output(options.out)
+    texts = _texts(options)
+    model = open_model(options.model, options.device)
+    found = induced_rules(model, texts, options.rate, options.most, options.seed)
+    table = induced_table(found, {"model": options.model, "model_hash": model.content_hash})
+    if options.out:
+        write_atomic(Path(options.out).absolute(), to_toml(found.rules).encode())
+        yield "err", f"written: {options.out}"
+    if options.json:
+        shares = {"explained": found.explained, "uniform": found.uniform}
+        data = {**table.about, **shares, "rules": table.rows()}
+        yield from write_json(options.json, data)
+    else:
+        yield from _lines(table)
+    yield (
+        "err",
+        f"{len(table)} rules of {found.tested} candidates pass at rate {options.rate:g}; "
+        f"with shuffled classes {found.by_chance} of {found.tested_by_chance}",
+    )
 
 
 def _ready(options: argparse.Namespace) -> None:

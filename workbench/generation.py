@@ -216,7 +216,7 @@ class _State:
 
     def checks(self, text: str) -> tuple[Checked, ...]:
         """The checkers of all rules, in the order of their ids."""
-        ever = np.array(self._fired).any(axis=0).tolist()
+        ever = [bool(each) for each in np.logical_or.reduce(self._fired)]
         rows = sorted(range(len(self.bound)), key=lambda row: self.bound.rules[row].id)
         return tuple(
             _check(self.bound, row, text, ever[row])

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from model.rules.comparison import Difference
     from model.rules.rule import RuleSet
     from workbench.rules import ConflictShown, FiredRule, Matter
+    from workbench.rules_induced import InducedRules
 
 _FIRED = (
     ("position", "Position", ""),
@@ -112,6 +113,27 @@ def matters_table(matters: Sequence[Matter], about: Mapping[str, Any]) -> Table:
         Column("changes", "Likeliest token changes", "count", [each.changes for each in matters]),
     )
     return Table("rules-matter", "Where it matters", columns, about)
+
+
+def induced_table(found: InducedRules, about: Mapping[str, Any]) -> Table:
+    """A row a rule found in attention, the surest first; bits are None where it was not ablated."""
+    rows = found.found
+    columns = (
+        Column("layer", "Layer", "", [each.rule.layer for each in rows]),
+        Column("head", "Head", "", [each.rule.head for each in rows]),
+        Column("query", "Query of", "", [each.query for each in rows]),
+        Column("key", "Reads", "", [each.key for each in rows]),
+        Column("support", "Support", "fraction", [each.rule.support for each in rows]),
+        Column("confidence", "Confidence", "fraction", [each.rule.confidence for each in rows]),
+        Column("lift", "Lift", "times", [each.rule.lift for each in rows]),
+        Column("documents", "Documents", "count", [each.rule.documents for each in rows]),
+        Column("q", "False discovery rate", "fraction", [each.rule.q_value for each in rows]),
+        Column("bits", "Ablation, its queries", "bits per token", [each.bits for each in rows]),
+        Column("others", "Ablation, others", "bits per token", [each.others for each in rows]),
+    )
+    known = {"tested": found.tested, "by_chance": found.by_chance}
+    known |= {"tested_by_chance": found.tested_by_chance}
+    return Table("rules-induced", "Rules found in attention", columns, {**about, **known})
 
 
 def ended(events: Sequence[Event]) -> Ended | None:
