@@ -75,10 +75,10 @@ def set_figure(table: Table) -> Figure:
         ):
             traces.append(line(x, table, name, words, colour, dash, panel))
     traces += _crosses(table, x)
-    layout = _panels(("Fidelity", "Entropy"), ("fraction", "bits"))
+    layout = _panels(("Fidelity", "Entropy"), ("fraction", "bits"), _APART)
     layout["yaxis"]["range"] = [0, 1.02]
-    layout["height"] = 640
-    for suffix, (low, _) in zip(("", "2"), _DOMAINS, strict=True):
+    layout["height"] = 720
+    for suffix, (low, _) in zip(("", "2"), _APART, strict=True):
         # Four names do not fit beside the panel's title on a narrow screen.
         layout[f"legend{suffix}"] = {
             **LEGEND, "y": low - 0.05 - 0.03 * bool(suffix), "yanchor": "top", "x": 0,
@@ -143,9 +143,14 @@ def row_figure(table: Table) -> Figure:
 
 
 _DOMAINS = ((0.56, 1.0), (0.0, 0.4))
+_APART = ((0.61, 1.0), (0.0, 0.37))  # with room for a legend of some lines in between
 
 
-def _panels(titles: tuple[str, str], units: tuple[str, str]) -> dict[str, Any]:
+def _panels(
+    titles: tuple[str, str],
+    units: tuple[str, str],
+    domains: tuple[tuple[float, float], ...] = _DOMAINS,
+) -> dict[str, Any]:
     layout: dict[str, Any] = {
         "height": 560,
         "hovermode": "x unified",
@@ -153,7 +158,7 @@ def _panels(titles: tuple[str, str], units: tuple[str, str]) -> dict[str, Any]:
         "annotations": [],
     }
     for number, ((low, high), title, unit) in enumerate(
-        zip(_DOMAINS, titles, units, strict=True), start=1
+        zip(domains, titles, units, strict=True), start=1
     ):
         suffix = "" if number == 1 else str(number)
         layout[f"xaxis{suffix}"] = {"anchor": f"y{suffix}", "range": [0, 1]}
