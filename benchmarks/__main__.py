@@ -1,9 +1,10 @@
-"""`python -m benchmarks [a b c d e]`: measures of speed, each beside a peer or held to a limit.
+"""`python -m benchmarks [a b c d e f]`: measures of speed, each beside a peer or held to a limit.
 
 a  a sweep of dial values         b  forward pass with the dial   c  training with the dial
 d  dragging the dial in Chromium  e  first paint of the page
+f  audits of prompts
 
-Prints a table; a run of all five also writes benchmarks/results/latest.json. Meant for a machine
+Prints a table; a run of all six also writes benchmarks/results/latest.json. Meant for a machine
 with nothing else to do: the load average is written down too.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import drag, first_paint, forward, sweep, training
+from benchmarks import audit, drag, first_paint, forward, sweep, training
 from benchmarks.report import Row, document, header, line, write
 from benchmarks.served import chromium_version
 from benchmarks.subject import Subject, subject
@@ -29,6 +30,7 @@ SUITES: dict[str, Callable[[Subject, int], Iterator[Row]]] = {
     "c": training.rows,
     "d": drag.rows,
     "e": first_paint.rows,
+    "f": audit.rows,
 }
 LATEST = Path(__file__).parent / "results" / "latest.json"
 
@@ -40,7 +42,9 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("suites", nargs="*", help="a, b, c, d or e; all without", metavar="SUITE")
+    parser.add_argument(
+        "suites", nargs="*", help="a, b, c, d, e or f; all without", metavar="SUITE"
+    )
     parser.add_argument("--runs", type=int, default=FEWEST_RUNS + 4, help="turns of each measure")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--json", type=Path, help="where the rows go; '-' for standard output")

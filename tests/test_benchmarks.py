@@ -104,11 +104,11 @@ def test_the_processor_is_named_as_it_names_itself(tmp_path: Path) -> None:
 
 def test_suites_are_chosen_by_their_letters(capsys: pytest.CaptureFixture[str]) -> None:
     every = command.arguments([])
-    assert every.suites == ["a", "b", "c", "d", "e"]
+    assert every.suites == ["a", "b", "c", "d", "e", "f"]
     assert every.json == command.LATEST
     some = command.arguments(["c", "a"])
     assert (some.suites, some.json) == (["a", "c"], None)
-    for wrong, message in ((["f"], "no such suite: f"), (["--runs", "6"], "at least 7")):
+    for wrong, message in ((["g"], "no such suite: g"), (["--runs", "6"], "at least 7")):
         with pytest.raises(SystemExit):
             command.arguments(wrong)
         assert message in capsys.readouterr().err

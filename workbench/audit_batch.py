@@ -59,7 +59,7 @@ def batch_rows(
 
     if not dials or any(isinstance(dial.value, tuple) for dial in dials):
         raise AuditError("Dials", len(dials), "must be at least one, of one value each", "Give one")
-    table = MembershipTable(model.tokenizer.token_bytes, model.partition, model.lexicon)
+    table: Any = MembershipTable(model.tokenizer.token_bytes, model.partition, model.lexicon)
     table.MOST_TRANSITIONS = _MOST_REMEMBERED
     rows = iter(asked)
     while chunk := list(islice(rows, CHUNK)):
