@@ -93,8 +93,9 @@ def induced_rules(
     first, second = (readings(patterns[p], classes[p], n) for p in (slice(half), slice(half, None)))
     rules, tested = induce(first, second, rate)
     mixed = shuffled(classes, seed)
-    chance = (readings(patterns[p], mixed[p], n) for p in (slice(half), slice(half, None)))
-    by_chance, tested_by_chance = induce(*chance, rate)
+    by_chance, tested_by_chance = induce(
+        readings(patterns[:half], mixed[:half], n), readings(patterns[half:], mixed[half:], n), rate
+    )
     place = model.decoder.embed.weight.device
     rest = [(ids.to(place), known) for ids, known in documents[half:]]
     names, found = model.partition.class_names, []
@@ -103,8 +104,8 @@ def induced_rules(
         if number < most:
             with one_at_a_time:
                 inside, outside, _ = ablation_bits(model.decoder, rest, rule, n)
-        numbers = (None if each is None or math.isnan(each) else each for each in (inside, outside))
-        found.append(FoundRule(rule, names[rule.query], names[rule.key], *numbers))
+        bits, others = (None if x is None or math.isnan(x) else x for x in (inside, outside))
+        found.append(FoundRule(rule, names[rule.query], names[rule.key], bits, others))
     own, uniform = explained(second, rules)
     named = str(model.provenance.get("name", "model"))[:64]
     return InducedRules(

@@ -91,8 +91,8 @@ def readings(
     return Readings(
         torch.stack(reads),
         torch.stack(sight),
-        sum(mass[1:], mass[0]),
-        sum(keys[1:], keys[0]),
+        torch.stack(mass).sum(0),
+        torch.stack(keys).sum(0),
         queries,
     )
 
