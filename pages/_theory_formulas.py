@@ -124,7 +124,7 @@ def _margin(row: WorkedRow) -> str:
     parts = []
     for number, each in enumerate(row.classes, start=1):
         name = "Δ′" if len(row.classes) == 1 else f"Δ′{'₁₂'[number - 1]}"
-        of = "" if len(row.classes) == 1 else f" ({each.keys} keys)"
+        of = "" if len(row.classes) == 1 else f" ({each.keys} key{'s' * (each.keys != 1)})"
         parts.append(
             f"{name} = Δ / τ − gain · g · ln(1 − λ) = {_nats(each.margin)} / {row.tau:.4g} + "
             f"{row.gain:g} · {each.gap:g} · {_nats(turn)} = **{_nats(each.after)} nats**{of}"

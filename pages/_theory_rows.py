@@ -71,10 +71,10 @@ def held_out(model: LoadedModel, choices: Choices, layer: int, head: int) -> Non
         if not st.button("Measure the held-out texts", icon=":material/play_arrow:"):
             return
         bar = st.progress(0.0, "Measuring …")
-        found = theory_texts.set_guarantees(
+        theory_texts.set_guarantees(
             model, choices, lambda done: bar.progress(min(done, 1.0), f"Measuring … {done:.0%}")
         )
-        bar.empty()
+        st.rerun()  # without the button
     band = st.segmented_control(
         "Band over", list(_BANDS), default="rows", required=True, key=_BAND,
         format_func=lambda each: _BANDS[each], persist_state="session",
