@@ -47,6 +47,7 @@ NAMES = BLOCKS.class_names
 def tiny_preset(**changes: Any) -> SparsePreset:
     phase = tiny_recipe().with_changes({"discovery_tokens": 0, "share_zero": 0.5, "share_one": 0.3})
     preset = SparsePreset("tiny-sparse", "a test", "base", phase, rank=1, basis_tokens=128)
+    preset = preset.with_changes({"closing_threads": 1})
     changes = {"strength": 0.3, "start_tokens": 32, "objective_tokens": 64, **changes}
     return preset.with_changes(changes)
 

@@ -68,7 +68,7 @@ def run_sparse(
 ) -> Iterator[Any]:
     """Make the model and write its directory; events of all parts pass through.
 
-    Two CPU runs with the same threads write the same weights, bit for bit.
+    Two CPU runs of one recipe write the same weights, bit for bit, on one machine.
     """
     refuse_early(job, resume)
     with alone(job.state_folder):
@@ -147,6 +147,7 @@ def _run(job: SparseJob, resume: bool, sources: Sources | None) -> Iterator[Any]
     if not resume:
         state_file.unlink(missing_ok=True)
     closed = None
+    torch.set_num_threads(preset.closing_threads)
     for event in close(
         decoder, own, names, sources.training, claim.objective, settings, state_file
     ):

@@ -19,7 +19,7 @@ class SparsePreset:
     steps, and the pool's part of a head held to `pool_cap` of its blocks'. Closing: f on
     `objective_tokens` of training text at the dials of `phase`'s mixture (`nodes` of them between 0
     and 1), minimised by the groups alone to a KKT residual of `tolerance`, with at most
-    `evaluations` gradients.
+    `evaluations` gradients, on `closing_threads` CPU threads.
     """
 
     name: str
@@ -35,8 +35,9 @@ class SparsePreset:
     objective_tokens: int = 65_536
     nodes: int = 1
     tolerance: float = 1e-3
-    evaluations: int = 400
-    memory: int = 40
+    evaluations: int = 600
+    memory: int = 120
+    closing_threads: int = 2
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
