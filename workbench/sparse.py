@@ -171,31 +171,31 @@ def _strength(
     from model.locality.penalties import Groups
     from model.locality.stationarity import alpha_max, strength_at
     from model.locality.support import reads_of_support
+    from model.training.penalised import Quadrature
 
     groups = Groups.of(decoder.config, subspaces.ranks)
     z = groups.read(decoder)
     reads = reads_of_support(
         groups.alive(z), groups, subspaces.names, sources.partition.class_names
     )
-    spec = _objective(preset, preset.phase.seed)
-    spec = ObjectiveSpec(**{**spec.to_dict(), "tokens": preset.start_tokens})
+    phase = preset.phase
+    mixture = Quadrature.of_mixture(phase.share_zero, phase.share_one, 1, phase.gain)
+    spec = ObjectiveSpec(
+        preset.start_tokens, phase.length, phase.seed, mixture.dials, mixture.weights, mixture.gain
+    )
     _, gradient = spec.loss(copied(decoder), groups, sources.training, reads)(z.double() * 0.0)
     largest = alpha_max(gradient, groups)
     return strength_at(preset.strength, largest), largest
 
 
 def _objective(preset: SparsePreset, seed: int) -> ObjectiveSpec:
-    from model.training.penalised import Quadrature
-
-    phase = preset.phase
-    mixture = Quadrature.of_mixture(phase.share_zero, phase.share_one, preset.nodes, phase.gain)
     return ObjectiveSpec(
         preset.objective_tokens,
-        phase.length,
+        preset.phase.length,
         seed,
-        mixture.dials,
-        mixture.weights,
-        mixture.gain,
+        preset.dials,
+        preset.weights,
+        preset.phase.gain,
     )
 
 

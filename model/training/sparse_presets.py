@@ -17,9 +17,10 @@ class SparsePreset:
     Subspaces: `rank` dimensions a block, from `basis_tokens` of training text. Learning: `phase`,
     with the penalty at `strength` times the start's alpha_max, risen after the share `ramp` of the
     steps, and the pool's part of a head held to `pool_cap` of its blocks'. Closing: f on
-    `objective_tokens` of training text at the dials of `phase`'s mixture (`nodes` of them between 0
-    and 1), minimised by the groups alone to a KKT residual of `tolerance`, with at most
-    `evaluations` gradients, on `closing_threads` CPU threads.
+    `objective_tokens` of training text at `dials` with their `weights`, minimised by the groups alone
+    to a KKT residual of `tolerance`, with at most `evaluations` gradients, on `closing_threads` CPU
+    threads. At dial 0 alone f does not depend on the reads, which follow from the support; above it
+    support and reads must be brought to agree, in rounds that may not end.
     """
 
     name: str
@@ -33,7 +34,8 @@ class SparsePreset:
     pool_cap: float = 0.6
     start_tokens: int = 8_192
     objective_tokens: int = 65_536
-    nodes: int = 1
+    dials: tuple[float, ...] = (0.0,)
+    weights: tuple[float, ...] = (1.0,)
     tolerance: float = 1e-3
     evaluations: int = 600
     memory: int = 120
