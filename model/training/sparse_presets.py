@@ -17,10 +17,10 @@ class SparsePreset:
     Subspaces: `rank` dimensions a block, from `basis_tokens` of training text. Learning: `phase`,
     with the penalty at `strength` times the start's alpha_max, risen after the share `ramp` of the
     steps, and the pool's part of a head held to `pool_cap` of its blocks'. Closing: f on
-    `objective_tokens` of training text at `dials` with their `weights`, minimised by the groups alone
-    to a KKT residual of `tolerance`, with at most `evaluations` gradients, on `closing_threads` CPU
-    threads. At dial 0 alone f does not depend on the reads, which follow from the support; above it
-    support and reads must be brought to agree, in rounds that may not end.
+    `objective_tokens` of training text at `dials` with their `weights`, minimised by the groups
+    alone to a KKT residual of `tolerance`, with at most `evaluations` gradients, on
+    `closing_threads` CPU threads. At dial 0 alone f does not depend on the reads, which follow from
+    the support; above it support and reads must be brought to agree, in rounds that may not end.
     """
 
     name: str
