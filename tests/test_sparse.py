@@ -162,8 +162,8 @@ def test_subspaces_hold_their_blocks(rng: np.random.Generator) -> None:
     blocks = rng.integers(0, 3, 900)
     centres = rng.normal(size=(3, 12)) * 3
     layers = [centres[blocks] + rng.normal(size=(900, 12)) for _ in range(2)]
-    found = block_subspaces(layers, blocks, ("A", "B", "C"), 3)
-    assert found.accounts == {"A": 3, "B": 3, "C": 3, "POOL": 3}
+    found = block_subspaces(layers, blocks, ("A", "B", "C"), 2)
+    assert found.accounts == {"A": 2, "B": 2, "C": 2, "POOL": 6}
     inside = [(layers[0] - layers[0].mean(0)) @ found.of(name).numpy() for name in "ABC"]
     energy = np.stack([np.square(x).sum(axis=1) for x in inside], axis=1)
     assert (energy.argmax(1) == blocks).mean() > 0.6
@@ -256,10 +256,14 @@ def test_a_path_is_solved_around_the_model_and_stored_with_it(
     assert len(windows(before, 8)[0].ids) == 8
     events = list(path.trace_path("one"))
     found = path_of("one")
-    assert found is not None and len(found.points) == len(events) - 1 == 6
+    assert found is not None and len(found.points) == len(events) - 1 >= 5
     strongest = found.points[0]
     assert strongest.strength == 1.0 and strongest.groups_alive <= found.points[-1].groups_alive
-    assert all(point.stationary for point in found.points)
+    own = events[0].data["strength"]
+    assert all(each.stationary for each in found.points if each.strength >= own)
+    for each in found.points:
+        assert each.kkt_residual is not None
+        assert each.stationary == (each.kkt_residual <= 1e-3)
     after = load_model(store / "models" / "one")
     assert after.content_hash == before.content_hash and after.path is not None
     with pytest.raises(CheckpointError, match="no certificate"):
