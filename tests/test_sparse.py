@@ -259,7 +259,9 @@ def test_a_path_is_solved_around_the_model_and_stored_with_it(
     assert found is not None and len(found.points) == len(events) - 1 >= 5
     strongest = found.points[0]
     assert strongest.strength == 1.0 and strongest.groups_alive <= found.points[-1].groups_alive
-    own = events[0].data["strength"]
+    first = events[0]
+    assert isinstance(first, path.PathPoint)
+    own = first.data["strength"]
     assert all(each.stationary for each in found.points if each.strength >= own)
     for each in found.points:
         assert each.kkt_residual is not None
